@@ -1,0 +1,64 @@
+# Every target works from a bare clone: what it needs, it sets up first.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+MODEL ?= churn
+PORT ?= 8080
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+PINNED := build/pins/$(MODEL)
+
+# One version of each package for every supported Python, so that what is proved is what serves.
+LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+
+.PHONY: help serve test lint format types check lock bench load clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+# Byte code is compiled once here, as Cloud Run's buildpacks do; otherwise the first start pays for it.
+$(READY): requirements-dev.txt
+	@echo "Setting up $(VENV) from requirements-dev.txt (once; about a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "Python 3.11, 3.12 or 3.13 is needed, found: $$($(PYTHON) --version). Try: make PYTHON=python3.13 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@touch $@
+
+serve: $(READY) ## Train and package MODEL if the store has no version of it, then serve it on PORT
+	@$(BIN)/python -m lifecycle versions $(MODEL) >/dev/null 2>&1 || $(BIN)/python -m lifecycle train $(MODEL)
+	@$(BIN)/python -m lifecycle pin $(MODEL) --out $(PINNED)
+	@echo "Serving $(MODEL) on http://127.0.0.1:$(PORT) (Ctrl-C stops it). Each line below is one prediction record."
+	@PIN_FILE=$(abspath $(PINNED))/pin.json exec $(BIN)/functions-framework --target predict --source function/main.py --asgi --host 127.0.0.1 --port $(PORT)
+
+test: $(READY) ## Run every quick test that this machine can run
+	@$(BIN)/python -m pytest
+
+load: $(READY) ## Run the long tests: stress, faults and fuzzing at length
+	@$(BIN)/python -m pytest -m long
+
+bench: $(READY) ## Measure cold start, latency and throughput beside the handler everyone writes first
+	@$(BIN)/python -m tests.benchmarks
+
+lint: $(READY) ## Check format and style
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(READY) ## Check types
+	@$(BIN)/mypy
+
+check: lint types test ## Everything a push is checked with
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(READY) ## Renew both lock files from pyproject.toml
+	@$(LOCK) --output-file requirements.txt
+	@$(LOCK) --group lifecycle --group test --group lint --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## Remove the environment and everything built
+	rm -rf $(VENV) build

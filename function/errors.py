@@ -1,0 +1,173 @@
+"""The one tree of errors, and the one shape in which callers see them.
+
+PilotlightError
+├── RequestError            the caller's mistake, always 4xx
+│   ├── MalformedJson           400
+│   ├── InvalidBody             400
+│   ├── UnknownPath             404
+│   ├── MethodNotAllowed        405
+│   ├── BodyTimeout             408
+│   ├── BodyTooLarge            413
+│   ├── TooManyInstances        413
+│   ├── UnsupportedMediaType    415
+│   ├── InvalidInstances        422
+│   └── Overloaded              429   retry_after_seconds
+└── ServiceError            ours, always 5xx
+    ├── PredictionFailed        500
+    └── ModelUnavailable        503   retry_after_seconds
+"""
+
+from typing import ClassVar, TypedDict
+
+
+class Detail(TypedDict):
+    """One fault: where (a JSON pointer into the body), what was expected there, and what was found."""
+
+    at: str
+    expected: str
+    found: str
+
+
+class ErrorBody(TypedDict, total=False):
+    """The value of `error` in every answer that is not 2xx."""
+
+    code: str
+    message: str
+    details: list[Detail]
+
+
+class PilotlightError(Exception):
+    """An error with an HTTP status, a stable code for programs and a message for people."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self, message: str, details: list[Detail] | None = None, *, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details or []
+        self.headers = headers or {}
+
+    def body(self) -> dict[str, ErrorBody]:
+        """Return the JSON shape that callers see."""
+        return {"error": {"code": self.code, "message": self.message, "details": self.details}}
+
+
+class RequestError(PilotlightError):
+    """The caller can mend it."""
+
+    status = 400
+    code = "invalid_request"
+
+
+class MalformedJson(RequestError):
+    """The body is not JSON."""
+
+    code = "malformed_json"
+
+
+class InvalidBody(RequestError):
+    """The body is JSON, but not one of the forms that this endpoint reads."""
+
+    code = "invalid_body"
+
+
+class UnknownPath(RequestError):
+    """Nothing lives at this path."""
+
+    status = 404
+    code = "unknown_path"
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, but not for this method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class BodyTimeout(RequestError):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "body_timeout"
+
+
+class BodyTooLarge(RequestError):
+    """The body holds more bytes than are read."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class TooManyInstances(RequestError):
+    """The body holds more instances than one request may."""
+
+    status = 413
+    code = "too_many_instances"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body's content type or encoding is none that is read here."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class InvalidInstances(RequestError):
+    """Instances that do not fit the model's signature; `invalid` counts them all, `details` is capped."""
+
+    status = 422
+    code = "invalid_instances"
+
+    def __init__(self, message: str, details: list[Detail], invalid: int) -> None:
+        super().__init__(message, details)
+        self.invalid = invalid
+
+
+class Overloaded(RequestError):
+    """More is under way than can be answered in time."""
+
+    status = 429
+    code = "overloaded"
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message, headers={"retry-after": str(retry_after_seconds)})
+
+
+class ServiceError(PilotlightError):
+    """The caller did nothing wrong."""
+
+
+class PredictionFailed(ServiceError):
+    """The model raised on instances that its signature allows."""
+
+    code = "prediction_failed"
+
+
+class ModelUnavailable(ServiceError):
+    """The pinned model version is not loaded, and this says why without naming paths."""
+
+    status = 503
+    code = "model_unavailable"
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message, headers={"retry-after": str(retry_after_seconds)})
+
+
+ERRORS: tuple[type[PilotlightError], ...] = (
+    MalformedJson,
+    InvalidBody,
+    UnknownPath,
+    MethodNotAllowed,
+    BodyTimeout,
+    BodyTooLarge,
+    TooManyInstances,
+    UnsupportedMediaType,
+    InvalidInstances,
+    Overloaded,
+    PredictionFailed,
+    ModelUnavailable,
+)

@@ -1,0 +1,26 @@
+"""The functions-framework entry point: reads the environment once and hands every request to the endpoint."""
+
+import os
+import sys
+from pathlib import Path
+
+# The framework loads this file by its path, from any working directory.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import functions_framework.aio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from function.endpoint import Endpoint
+from function.settings import SettingsError, read_settings
+
+try:
+    endpoint = Endpoint(read_settings(os.environ))
+except SettingsError as error:
+    sys.exit(str(error))
+
+
+@functions_framework.aio.http
+async def predict(request: Request) -> Response:
+    """Answer a request."""
+    return await endpoint.answer(request)

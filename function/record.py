@@ -1,0 +1,283 @@
+"""One structured line per request and per load, in the shape that Cloud Logging reads from stdout; it never blocks."""
+
+import hashlib
+import os
+import random
+import re
+import select
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from function.call import Answered, probabilities
+from function.contract import LoadRecord, Manifest, RecordHead, RequestRecord, Trace
+from function.errors import InvalidInstances, PilotlightError, RequestError
+from function.settings import Settings
+
+PENDING_BYTES = 1 << 20  # what a reader that lags may leave behind
+HEAD_BYTES = 2048  # room for everything in a record but instances and predictions
+# At most this much goes into one write: a pipe that poll() calls writable takes it without blocking.
+PIECE_BYTES = select.PIPE_BUF
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/(\d{1,20}))?(?:;o=([01]))?")
+
+
+@dataclass
+class Facts:
+    """What is known of a request while it is being answered."""
+
+    request_id: str
+    started: float  # of time.perf_counter, in seconds
+    dialect: str = "native"
+    trace: Trace = field(default_factory=lambda: Trace())
+    instances: int = 0
+    body_bytes: int = 0
+    read_ms: float = 0.0
+    validate_ms: float = 0.0
+    predict_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+class LineWriter:
+    """Writes whole lines to a file descriptor without ever waiting for its reader.
+
+    What a slow reader leaves behind is kept, up to a bound, and goes out before the next line; lines beyond the bound
+    are dropped and counted.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._pending = bytearray()
+        self._lock = threading.Lock()  # large requests record themselves from their thread
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+
+    def __call__(self, line: bytes) -> bool:
+        """Take a line, or drop it and return False."""
+        with self._lock:
+            self._write_pending()
+            if len(self._pending) + len(line) > PENDING_BYTES:
+                return False
+            self._pending += line
+            self._write_pending()
+            return True
+
+    def flush(self) -> bool:
+        """Write as much as goes without waiting; return whether nothing is left."""
+        if self._pending:
+            with self._lock:
+                self._write_pending()
+        return not self._pending
+
+    def _write_pending(self) -> None:
+        try:
+            while self._pending and self._poll.poll(0):
+                del self._pending[: os.write(self._descriptor, self._pending[:PIECE_BYTES])]
+        except OSError:  # nobody reads any more
+            self._pending.clear()
+
+
+class Recorder:
+    """Makes records of what happens and hands them to a writer; a record that cannot be written is only counted."""
+
+    def __init__(self, write: Callable[[bytes], bool], settings: Settings) -> None:
+        self._write = write
+        self._service = settings.k_service
+        self._revision = settings.k_revision
+        self._limit_bytes = int(settings.record_kb * 1024)
+        self._hash_key = settings.record_hash_key.encode()[:64]
+        self._dropped = 0
+
+    def answered(self, facts: Facts, manifest: Manifest, answered: Answered) -> None:
+        """Record an answered request, with as many of its instances as fit."""
+        plural = "" if answered.rows == 1 else "s"
+        message = f"{manifest.model} {manifest.version} answered {answered.rows} instance{plural}"
+        record = self._request("prediction", "INFO", message, facts, manifest, ("answered", 200))
+        record["marked"] = answered.marks.total
+        self._send(record, self._instances(facts.request_id, manifest, answered))
+
+    def refused(self, facts: Facts, manifest: Manifest | None, error: RequestError) -> None:
+        """Record a request that was refused, without any of its values."""
+        outcome = (error.code, error.status)
+        record = self._request("rejection", "WARNING", f"refused: {error.code}", facts, manifest, outcome)
+        record["invalid_instances"] = error.invalid if isinstance(error, InvalidInstances) else 0
+        self._send(record, {})
+
+    def failed(self, facts: Facts, manifest: Manifest | None, error: PilotlightError, stack_trace: str) -> None:
+        """Record a request that could not be answered through no fault of the caller."""
+        outcome = (error.code, error.status)
+        record = self._request("failure", "ERROR", f"failed: {error.code}", facts, manifest, outcome)
+        self._send(record, {"stack_trace": stack_trace})
+
+    def loaded(self, manifest: Manifest, source: str, parts: Mapping[str, float]) -> None:
+        """Record a load; `parts` in milliseconds."""
+        message = f"{manifest.model} {manifest.version} loaded from the {source}"
+        self._load(
+            "load", "INFO", message, (manifest.model, manifest.version, manifest.engine), "loaded", source, parts, {}
+        )
+
+    def load_failed(self, reason: str, source: str, parts: Mapping[str, float], stack_trace: str) -> None:
+        """Record a load that failed, with the reason that callers see and the stack that they do not."""
+        extras = {"stack_trace": stack_trace}
+        self._load("load_failure", "ERROR", reason, ("", 0, ""), "load_failed", source, parts, extras)
+
+    def _load(
+        self,
+        kind: str,
+        severity: str,
+        message: str,
+        who: tuple[str, int, str],
+        outcome: str,
+        source: str,
+        parts: Mapping[str, float],
+        extras: Mapping[str, Any],
+    ) -> None:
+        record = LoadRecord(
+            **self._head(kind, severity, message, *who),
+            outcome=outcome,
+            source=source,
+            import_ms=parts["import"],
+            fetch_ms=parts["fetch"],
+            verify_ms=parts["verify"],
+            load_ms=parts["load"],
+            replay_ms=parts["replay"],
+            total_ms=sum(parts.values()),
+        )
+        self._send(record, extras)
+
+    def _request(
+        self,
+        kind: str,
+        severity: str,
+        message: str,
+        facts: Facts,
+        manifest: Manifest | None,
+        outcome: tuple[str, int],
+    ) -> RequestRecord:
+        who = (manifest.model, manifest.version, manifest.engine) if manifest else ("", 0, "")
+        return RequestRecord(
+            **self._head(kind, severity, message, *who),
+            request_id=facts.request_id,
+            dialect=facts.dialect,
+            outcome=outcome[0],
+            status=outcome[1],
+            instances=facts.instances,
+            invalid_instances=0,
+            marked=0,
+            body_bytes=facts.body_bytes,
+            read_ms=facts.read_ms,
+            validate_ms=facts.validate_ms,
+            predict_ms=facts.predict_ms,
+            total_ms=facts.total_ms,
+            **facts.trace,  # type: ignore[typeddict-item]
+        )
+
+    def _head(self, kind: str, severity: str, message: str, model: str, version: int, engine: str) -> RecordHead:
+        return RecordHead(
+            severity=severity,
+            time=datetime.now(UTC).isoformat(),
+            message=message,
+            kind=kind,
+            service=self._service,
+            revision=self._revision,
+            model=model,
+            version=version,
+            engine=engine,
+        )
+
+    def _instances(self, request_id: str, manifest: Manifest, answered: Answered) -> dict[str, Any]:
+        """Return the fields that hold instances and predictions: all of them, or a sample that fits."""
+        lines = _Lines(manifest, answered, self._hash)
+        room = self._limit_bytes - HEAD_BYTES
+        logged = lines.fitting(range(answered.rows), room)
+        if len(logged) < answered.rows:
+            logged = lines.fitting(sampling_order(request_id, answered.rows), room)
+        indexes = sorted(logged)
+        return {
+            "features_json": _array(logged[index][0] for index in indexes),
+            "predictions_json": _array(logged[index][1] for index in indexes),
+            "logged_json": orjson.dumps(indexes).decode(),
+            "instances_logged": len(indexes),
+            "cut": len(indexes) < answered.rows,
+        }
+
+    def _hash(self, value: Any) -> str:
+        content = orjson.dumps(value, default=str)
+        return hashlib.blake2b(content, digest_size=16, key=self._hash_key).hexdigest()
+
+    def _send(self, record: LoadRecord | RequestRecord, extras: Mapping[str, Any]) -> None:
+        """Write a record; whatever goes wrong with it, the answer that it tells of is not affected."""
+        try:
+            line = {**record, **extras}
+            if self._dropped:
+                line["records_dropped"] = self._dropped
+            taken = self._write(orjson.dumps(line, default=str) + b"\n")
+        except (TypeError, ValueError, OSError):
+            taken = False
+        self._dropped = 0 if taken else self._dropped + 1
+
+
+class _Lines:
+    """Instances and predictions as JSON texts, without what privacy keeps out."""
+
+    def __init__(self, manifest: Manifest, answered: Answered, hashed: Callable[[Any], str]) -> None:
+        privacy = manifest.privacy
+        self._columns = [
+            (name, values, hashed if name in privacy.hash else None)
+            for name, values in answered.columns.items()
+            if name not in privacy.omit
+        ]
+        self._outputs = {}
+        if "predict" in answered.outputs:
+            self._outputs["prediction"] = answered.outputs["predict"]
+        if "predict_proba" in answered.outputs:
+            self._outputs["probabilities"] = probabilities(answered.outputs["predict_proba"], manifest.signature)
+
+    def fitting(self, indexes: Iterable[int], room: int) -> dict[int, tuple[bytes, bytes]]:
+        """Return instance and prediction of as many of these indexes, in this order, as fit into the room, in bytes."""
+        logged = {}
+        for index in indexes:
+            features = orjson.dumps({name: self._value(values[index], by) for name, values, by in self._columns})
+            prediction = orjson.dumps({name: rows[index] for name, rows in self._outputs.items()})
+            # They stand in a JSON text, where each quote takes a second byte.
+            room -= len(features) + features.count(b'"') + features.count(b"\\") + len(prediction)
+            room -= prediction.count(b'"') + len(str(index)) + len(",,,")
+            if room < 0:
+                break
+            logged[index] = (features, prediction)
+        return logged
+
+    @staticmethod
+    def _value(value: Any, hashed: Callable[[Any], str] | None) -> Any:
+        return hashed(value) if hashed and value is not None else value
+
+
+def sampling_order(request_id: str, count: int) -> list[int]:
+    """Return all indexes in the order in which they are logged when not all fit: the same for the same request id."""
+    return random.Random(request_id).sample(range(count), count)  # noqa: S311 - a sample, no secret
+
+
+def trace_fields(traceparent: str | None, cloud_trace: str | None, project: str) -> Trace:
+    """Return the trace fields of a request's headers: W3C traceparent first, else X-Cloud-Trace-Context."""
+    if traceparent and (match := _TRACEPARENT.fullmatch(traceparent)):
+        return _trace(match[1], match[2], int(match[3], 16) & 1 == 1, project)
+    if cloud_trace and (match := _CLOUD_TRACE.fullmatch(cloud_trace)):
+        return _trace(match[1].lower(), f"{int(match[2] or 0):016x}"[-16:], match[3] == "1", project)
+    return Trace()
+
+
+def _trace(trace: str, span: str, sampled: bool, project: str) -> Trace:
+    fields: Trace = {"logging.googleapis.com/trace_sampled": sampled}
+    fields["logging.googleapis.com/trace"] = f"projects/{project}/traces/{trace}" if project else trace
+    if span.strip("0"):
+        fields["logging.googleapis.com/spanId"] = span
+    return fields
+
+
+def _array(texts: Iterable[bytes]) -> str:
+    return f"[{b','.join(texts).decode()}]"

@@ -1,0 +1,292 @@
+"""Instances to columns, held against the signature: every fault of every instance, or columns to be trusted."""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, NamedTuple
+
+import orjson
+from annotated_types import Ge, Le, MultipleOf
+from pydantic import (
+    AllowInfNan,
+    AwareDatetime,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NaiveDatetime,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    with_config,
+)
+from typing_extensions import TypedDict
+
+from function.contract import Feature, Label, Signature
+from function.errors import Detail, InvalidInstances
+
+Value = Label | datetime | None
+Columns = dict[str, list[Value]]
+
+MAX_DETAILS = 50
+FOUND_LENGTH = 64
+CATEGORIES_SHOWN = 12
+
+
+class Instances(NamedTuple):
+    """What a request holds: rows as they came, and the JSON pointer to each."""
+
+    rows: Sequence[Any]
+    at: Callable[[int], str]
+
+
+class Marks(NamedTuple):
+    """Values that were accepted although training never had their like: a capped list, and how many there are."""
+
+    details: list[Detail]
+    total: int
+
+
+class Validator:
+    """A model's signature, ready to be held against instances."""
+
+    def __init__(self, signature: Signature) -> None:
+        self._features = {feature.name: feature for feature in signature.features}
+        self._names = list(self._features)
+        self._positions = {name: str(index) for index, name in enumerate(self._names)}
+        self._marked = [feature for feature in signature.features if _has_marks(feature)]
+        self._validate = TypeAdapter(instance_type(signature)).validator.validate_python
+
+    def columns(self, instances: Instances) -> Columns:
+        """Return one list of values per feature, None where missing; raises InvalidInstances with every fault."""
+        rows: list[dict[str, Value]] = []
+        details: list[Detail] = []
+        invalid = 0
+        for index, instance in enumerate(instances.rows):
+            try:
+                rows.append(self._validate(self._named(instance)))
+            except ValidationError:
+                row, faults = self._second_look(instance, instances.at(index))
+                rows.append(row)
+                invalid += bool(faults)
+                details += faults[: MAX_DETAILS - len(details)]
+        if invalid:
+            total = len(instances.rows)
+            verb = "is" if invalid == 1 else "are"
+            raise InvalidInstances(f"{invalid} of {total} instances {verb} invalid.", details, invalid)
+        return {name: [row[name] for row in rows] for name in self._names}
+
+    def marks(self, columns: Columns, at: Callable[[int], str]) -> Marks:
+        """Return the values that are far outside the training range, or of a category that training never had."""
+        details: list[Detail] = []
+        total = 0
+        for feature in self._marked:
+            usual = _usual(feature)
+            for index, value in enumerate(columns[feature.name]):
+                if value is not None and not usual(value):
+                    total += 1
+                    if len(details) < MAX_DETAILS:
+                        details.append(_detail(at(index), feature.name, _usual_text(feature), value))
+        return Marks(details, total)
+
+    def _named(self, instance: Any) -> Any:
+        """Give a positional instance its names; anything else is left for pydantic to judge."""
+        if type(instance) is list and len(instance) == len(self._names):
+            return dict(zip(self._names, instance, strict=True))
+        return instance
+
+    def _second_look(self, instance: Any, where: str) -> tuple[dict[str, Value], list[Detail]]:
+        """Read NaN as missing where that is allowed, or say all that is wrong."""
+        named = self._named(instance)
+        if not isinstance(named, dict):
+            return {}, [Detail(at=where, expected=self._row_text(), found=found(instance))]
+        # Looked at apart from the rest: pydantic would list each of a million unknown names.
+        unknown = [name for name in named if name not in self._features]
+        faults = [self._unknown(where, name) for name in unknown[:MAX_DETAILS]]
+        known = {name: named[name] for name in self._names if name in named}
+        try:
+            row = self._validate(self._with_missing(known))
+        except ValidationError as error:
+            faults += self._faults(error, where, self._positions if isinstance(instance, list) else None)
+            return {}, faults[:MAX_DETAILS]
+        return row, faults
+
+    def _with_missing(self, instance: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: None if isinstance(value, float) and value != value and self._features[name].nullable else value
+            for name, value in instance.items()
+        }
+
+    def _faults(self, error: ValidationError, where: str, positions: dict[str, str] | None) -> list[Detail]:
+        """Return one fault a feature, however many alternatives pydantic tried for it."""
+        faults: dict[str, Detail] = {}
+        for line in error.errors(include_url=False, include_context=False):
+            name = str(line["loc"][0])
+            if name not in faults:
+                missing = line["type"] == "missing"
+                at = f"{where}/{_escape(positions[name] if positions else name)}"
+                text = "nothing" if missing else found(line["input"])
+                faults[name] = Detail(at=at, expected=expected(self._features[name]), found=text)
+        return list(faults.values())
+
+    def _unknown(self, where: str, name: str) -> Detail:
+        close = difflib.get_close_matches(name[:FOUND_LENGTH], self._names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f", which are {', '.join(self._names[:CATEGORIES_SHOWN])}"
+        if len(self._names) > CATEGORIES_SHOWN and not close:
+            hint += ", ..."
+        text = f"one of the model's {len(self._names)} features{hint}"
+        return Detail(at=f"{where}/{_escape(name[:FOUND_LENGTH])}", expected=text, found="a name that it does not have")
+
+    def _row_text(self) -> str:
+        count = len(self._names)
+        return f"an object with {count} features, or a list of their {count} values in the order of GET /model"
+
+
+def instance_type(signature: Signature) -> Any:
+    """Return the TypedDict that pydantic holds an instance against: strict types, no unknown names, none missing."""
+    fields = {feature.name: _annotation(feature) for feature in signature.features}
+    typed = TypedDict("Instance", fields)  # type: ignore[misc]
+    return with_config(ConfigDict(extra="forbid", strict=True))(typed)
+
+
+def expected(feature: Feature) -> str:
+    """Return in words what a feature takes."""
+    if feature.categories is not None and feature.unseen == "reject":
+        text = _categories_text(feature.categories)
+    else:
+        text = {
+            "integer": "an integer",
+            "number": "a number",
+            "boolean": "true or false",
+            "text": "text",
+            "datetime": f"a date and time with{'' if _is_aware(feature) else 'out'} offset, such as {feature.example}",
+        }[feature.type]
+        limits = _limits(feature)
+        if limits.shown:
+            text += f" between {limits.low:.12g} and {limits.high:.12g}"
+    return f"{text}, or null" if feature.nullable else text
+
+
+def accepted_range(feature: Feature) -> tuple[float, float] | tuple[None, None]:
+    """Return the lowest and highest value that a feature takes, or None twice where nothing bounds it."""
+    limits = _limits(feature)
+    return (None, None) if math.isinf(limits.low) else (limits.low, limits.high)
+
+
+def found(value: Any) -> str:
+    """Return a value as JSON, cut to a length that fits an error message."""
+    if isinstance(value, dict | list):
+        return _count(value, "value")
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return "an integer beyond 64 bits"
+    text = orjson.dumps(value[: FOUND_LENGTH + 1] if isinstance(value, str) else value, default=str).decode()
+    return text if len(text) <= FOUND_LENGTH else text[:FOUND_LENGTH] + "..."
+
+
+class _Limits(NamedTuple):
+    low: float = -math.inf
+    high: float = math.inf
+    shown: bool = False  # a range that the caller must know, rather than the width of the column's dtype
+
+
+def _annotation(feature: Feature) -> Any:
+    value: Any
+    if feature.categories is not None and feature.unseen == "reject":
+        value = Literal[feature.categories]
+    else:
+        value = _plain(feature)
+    return value | None if feature.nullable else value
+
+
+def _plain(feature: Feature) -> Any:
+    limits = _limits(feature)
+    within = [] if math.isinf(limits.low) else [Ge(limits.low), Le(limits.high)]
+    number = [Strict(), AllowInfNan(False), *within]
+    match feature.type:
+        case "integer":
+            # Frames with missing integers hold them as 3.0, and so do their callers: whole floats are integers here.
+            largest = _largest_float(limits.high)
+            whole = Annotated[float, *number, MultipleOf(1), Le(largest)]
+            return Annotated[Annotated[int, Strict(), *within] | whole, Field(union_mode="left_to_right")]
+        case "number":
+            return Annotated[float, *number]
+        case "boolean":
+            return bool
+        case "text":
+            return str
+        case "datetime":
+            moment = AwareDatetime if _is_aware(feature) else NaiveDatetime
+            return Annotated[moment, Strict(False), BeforeValidator(_require_text)]
+
+
+def _largest_float(limit: float) -> float:
+    """Return the largest float not above a limit: 2**63 - 1 is none, and rounds up."""
+    return float(limit) if math.isinf(limit) or int(float(limit)) <= limit else math.nextafter(float(limit), 0.0)
+
+
+def _require_text(value: Any) -> Any:
+    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d", value):
+        raise ValueError("a date is text")
+    return value
+
+
+def _is_aware(feature: Feature) -> bool:
+    return "," in feature.dtype  # datetime64[us, UTC]
+
+
+def _limits(feature: Feature) -> _Limits:
+    """Return the lowest and highest value accepted: the column's dtype must hold it, and the range where it is kept."""
+    width = _dtype_limits(feature.dtype.lower())
+    bounds = feature.bounds() if feature.outside == "reject" else None
+    if bounds is None:
+        return width
+    return _Limits(max(width.low, bounds[0]), min(width.high, bounds[1]), shown=True)
+
+
+def _dtype_limits(dtype: str) -> _Limits:
+    if integer := re.fullmatch(r"(u?)int(\d+)", dtype):
+        bits = int(integer[2])
+        return _Limits(0, 2**bits - 1) if integer[1] else _Limits(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    widest = {"float32": 3.4028234663852886e38, "float16": 65504.0}.get(dtype)
+    return _Limits(-widest, widest) if widest else _Limits()
+
+
+def _has_marks(feature: Feature) -> bool:
+    if feature.categories is not None:
+        return feature.unseen == "mark"
+    return feature.outside == "mark" and feature.bounds() is not None
+
+
+def _usual(feature: Feature) -> Callable[[Any], bool]:
+    if feature.categories is not None:
+        return frozenset(feature.categories).__contains__
+    low, high = feature.bounds() or (0.0, 0.0)
+    return lambda value: low <= value <= high
+
+
+def _usual_text(feature: Feature) -> str:
+    if feature.categories is not None:
+        return f"as in training, {_categories_text(feature.categories)}"
+    return f"as in training, between {feature.minimum:.12g} and {feature.maximum:.12g}"
+
+
+def _categories_text(categories: Sequence[Label]) -> str:
+    shown = ", ".join(found(category) for category in categories[:CATEGORIES_SHOWN])
+    more = len(categories) - CATEGORIES_SHOWN
+    return f"one of {shown}" + (f" and {more} more (see GET /model)" if more > 0 else "")
+
+
+def _detail(where: str, name: str, text: str, value: Value) -> Detail:
+    return Detail(at=f"{where}/{_escape(name)}", expected=text, found=found(value))
+
+
+def _escape(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _count(value: Sequence[Any] | dict[Any, Any], noun: str) -> str:
+    kind = "an object" if isinstance(value, dict) else "a list"
+    return f"{kind} of {len(value)} {noun}{'' if len(value) == 1 else 's'}"
