@@ -100,7 +100,7 @@ class Metric(Shape):
     value: float
     low: float
     high: float
-    train: float
+    train: float | None
 
 
 class Limit(Shape):

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import math
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -190,6 +191,9 @@ def read_pin(pin_file: Path) -> Pin:
 
 def _open_engine(manifest: Manifest, files: VersionFiles, timings: Timings) -> Engine:
     content = files.read(FITTED, manifest.files[FITTED].sha256)
+    # One row is not worth a second thread, and instances seldom have a second core. Read when the libraries load.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
     with timings.measured("import"):
         from function.engines.sklearn_engine import SklearnEngine, load_pipeline
     with timings.measured("load"):

@@ -1,0 +1,5 @@
+"""From training to traffic: python -m lifecycle VERB."""
+
+from lifecycle.data import Data
+
+__all__ = ["Data"]

@@ -1,0 +1,7 @@
+"""python -m lifecycle VERB."""
+
+import sys
+
+from lifecycle.cli import main
+
+sys.exit(main())

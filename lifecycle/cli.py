@@ -1,0 +1,267 @@
+"""The verbs, as a command line."""
+
+import hashlib
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from function.contract import CARD, Manifest
+from function.store import Store, StoreError, open_store
+from lifecycle import console
+from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
+from lifecycle.pinning import bake, pin_of, write_pin
+from lifecycle.versions import (
+    CHAMPION,
+    Version,
+    find_number,
+    list_numbers,
+    move_alias,
+    read_aliases,
+    read_version,
+)
+
+DEFAULT_STORE = Path(__file__).resolve().parent.parent / "build" / "store"
+
+
+class StoreUrl(click.ParamType[Store]):
+    """A store, given by its URL."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Store:
+        """Return the store; fail with what was expected."""
+        try:
+            return open_store(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _shared(command: Callable[..., None]) -> Callable[..., None]:
+    store = click.option(
+        "--store",
+        type=StoreUrl(),
+        envvar="MODEL_STORE",
+        default=DEFAULT_STORE.as_uri(),
+        show_envvar=True,
+        help="gs://bucket/prefix or file:///folder",
+    )
+    return store(click.option("--json", "as_json", is_flag=True, help="Print JSON for machines")(command))
+
+
+@click.group()
+def cli() -> None:
+    """From training to traffic.
+
+    Exit codes: 0 done, 2 unreadable command line, 3 a limit is missed, 4 the data was refused, 5 no such model or
+    version, 6 model.yaml or train.py is wrong, 7 the artifact was refused, 8 the store failed, 9 verification failed.
+    """
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--accept-data", is_flag=True, help="Train although the data breaks what the last version was made of")
+@_shared
+def train(name: str, accept_data: bool, store: Store, as_json: bool) -> None:
+    """Run models/NAME/train.py, hold it to model.yaml, package and publish it."""
+    from lifecycle import training
+
+    with console.progress(f"train {name}") as say:
+        made = training.train(store, name, say, accept_data=accept_data)
+    _show_made(made, store, as_json)
+
+
+@cli.command()
+@click.argument("name")
+@click.option(
+    "--pipeline", "pipeline_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True
+)
+@click.option(
+    "--examples", "examples_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True
+)
+@click.option("--target", "targets", multiple=True, help="Target column of the examples; may be given several times")
+@_shared
+def package(
+    name: str, pipeline_file: Path, examples_file: Path, targets: tuple[str, ...], store: Store, as_json: bool
+) -> None:
+    """Publish a pipeline that someone else fitted, described by example rows."""
+    from lifecycle import training
+
+    with console.progress(f"package {name}") as say:
+        made = training.package(store, name, pipeline_file, examples_file, targets, say)
+    _show_made(made, store, as_json)
+
+
+@cli.command()
+@click.argument("name")
+@_shared
+def versions(name: str, store: Store, as_json: bool) -> None:
+    """List a model's versions."""
+    aliases = read_aliases(store, name)
+    find_number(store, name, None)  # none at all is an error
+    found = [read_version(store, name, number).manifest for number in list_numbers(store, name)]
+    rows = [
+        _row(manifest, [alias for alias, number in aliases.items() if number == manifest.version]) for manifest in found
+    ]
+    if as_json:
+        console.emit(rows)
+        return
+    cells = [
+        (row["version"], ", ".join(row["aliases"]), row["created_at"], row["engine"], _metrics_text(row["metrics"]))
+        for row in rows
+    ]
+    console.table(("version", "aliases", "created", "engine", "metrics"), cells)
+
+
+@cli.command()
+@click.argument("name")
+@click.argument("version", required=False)
+@_shared
+def show(name: str, version: str | None, store: Store, as_json: bool) -> None:
+    """Show one version: its card, or its whole manifest as JSON. VERSION is a number or an alias."""
+    found = read_version(store, name, find_number(store, name, version))
+    if as_json:
+        console.emit(found.manifest.model_dump(mode="json"))
+    else:
+        console.markdown(store.get(f"{name}/{found.manifest.version}/{CARD}").content.decode())
+
+
+@cli.command()
+@click.argument("name")
+@click.argument("version", required=False)
+@_shared
+def verify(name: str, version: str | None, store: Store, as_json: bool) -> None:
+    """Check every file of a version, load it as the image would and replay its golden examples."""
+    with console.progress(f"verify {name}") as say:
+        found = read_version(store, name, find_number(store, name, version))
+        say("checking files")
+        files = _check_files(store, found)
+        damaged = [file for file, whole in files.items() if not whole]
+        if damaged:
+            raise VerifyFailed(f"{name} {found.manifest.version} is not what was published:", damaged)
+        say("loading it with the image's packages")
+        result = _rehearse(store, found)
+    if as_json:
+        console.emit({"model": name, "version": found.manifest.version, "files": files, **result})
+    else:
+        console.table(("part of the load", "ms"), [(part, f"{ms:.1f}") for part, ms in result["parts_ms"].items()])
+        text = f"{len(files)} files whole, golden examples answered as recorded by the {result['engine']} engine."
+        console.say(f"{name} {found.manifest.version}: {text}")
+
+
+@cli.command()
+@click.argument("name")
+@click.argument("version")
+@_shared
+def promote(name: str, version: str, store: Store, as_json: bool) -> None:
+    """Let the alias champion name VERSION."""
+    number = find_number(store, name, version)
+    before = move_alias(store, name, CHAMPION, number)
+    if as_json:
+        console.emit({"model": name, "alias": CHAMPION, "version": number, "before": before})
+    else:
+        console.say(f"{CHAMPION} of {name} is version {number}" + (f", was {before}" if before else ""))
+
+
+@cli.command()
+@click.argument("name")
+@click.argument("version", required=False)
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where pin.json is written"
+)
+@click.option("--bake/--no-bake", default=None, help="Write the version's files too; model.yaml's serving.bake decides")
+@_shared
+def pin(name: str, version: str | None, out: Path, bake: bool | None, store: Store, as_json: bool) -> None:
+    """Write the pin of VERSION, else of champion, else of the newest version."""
+    found = read_version(store, name, find_number(store, name, version))
+    baking = bool(found.manifest.recipe.get("serving", {}).get("bake")) if bake is None else bake
+    baked_bytes = _bake(store, found, out) if baking else 0
+    file = write_pin(found, out)  # last: a pin that exists has its bytes beside it
+    if as_json:
+        console.emit(pin_of(found).model_dump() | {"file": str(file), "baked_bytes": baked_bytes})
+    else:
+        beside = f", with {baked_bytes / 1e6:.1f} MB beside it" if baking else ""
+        console.say(f"{name} {found.manifest.version} is pinned by {file}{beside}")
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    as_json = "--json" in sys.argv
+    try:
+        cli.main(standalone_mode=False)
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except StoreError as error:
+        failed = StoreFailed(error.message, [error.detail])
+        console.fail(failed, as_json)
+        return failed.exit_code
+    except LifecycleError as error:
+        console.fail(error, as_json)
+        return error.exit_code
+    return 0
+
+
+def _show_made(made: Any, store: Store, as_json: bool) -> None:
+    manifest: Manifest = made.version.manifest
+    findings = [f"{finding.level}: {finding}" for finding in made.findings]
+    if as_json:
+        console.emit(_row(manifest, []) | {"store": store.url, "data": findings, "load_ms": made.load_ms})
+        return
+    for text in [*findings, *manifest.notes]:
+        console.warn(text)
+    if manifest.metrics:
+        rows = [
+            (name, f"{metric.value:.4f}", f"{metric.low:.4f} to {metric.high:.4f}")
+            for name, metric in manifest.metrics.items()
+        ]
+        console.table(("metric", "value", "95 % interval"), rows)
+    console.say(f"{manifest.model} version {manifest.version} is published in {store.url}")
+
+
+def _row(manifest: Manifest, aliases: list[str]) -> dict[str, Any]:
+    return {
+        "model": manifest.model,
+        "version": manifest.version,
+        "aliases": aliases,
+        "created_at": manifest.created_at,
+        "engine": manifest.engine,
+        "metrics": {name: metric.model_dump() for name, metric in manifest.metrics.items()},
+        "notes": list(manifest.notes),
+    }
+
+
+def _metrics_text(metrics: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {metric['value']:.3f}" for name, metric in list(metrics.items())[:3]) or "not measured"
+
+
+def _check_files(store: Store, version: Version) -> dict[str, bool]:
+    folder = f"{version.manifest.model}/{version.manifest.version}"
+    return {
+        name: hashlib.sha256(store.get(f"{folder}/{name}").content).hexdigest() == file.sha256
+        for name, file in version.manifest.files.items()
+    }
+
+
+def _rehearse(store: Store, version: Version) -> dict[str, Any]:
+    from lifecycle.errors import ArtifactRefused
+    from lifecycle.rehearsal import rehearse_load
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return rehearse_load(write_pin(version, Path(folder)), store.url)
+        except ArtifactRefused as error:
+            raise VerifyFailed(
+                f"{version.manifest.model} {version.manifest.version}: {error.message}", error.reasons
+            ) from error
+
+
+def _bake(store: Store, version: Version, folder: Path) -> int:
+    with console.progress("pin") as say:
+        say("baking the version's files")
+        return bake(store, version, folder)

@@ -1,0 +1,97 @@
+"""Runs in a process of its own that can import only what the image can: the standard library, its packages, function/.
+
+Started by rehearsal.py as `python -I image_process.py ABSENT ROOT unpickle FILE` or `... load PIN STORE`; the last
+line on stdout is a JSON object: {"ok": true, ...} or {"ok": false, "reason": ...}.
+"""
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from typing import Any
+
+
+class ImageOnly(MetaPathFinder):
+    """Refuses every top-level module that is here but not in the image."""
+
+    def __init__(self, absent: frozenset[str]) -> None:
+        self._absent = absent
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> None:
+        """Raise for a module that the image lacks; leave all others to the finders behind."""
+        if fullname.partition(".")[0] in self._absent:
+            raise ModuleNotFoundError(f"No module named {fullname!r} in the image", name=fullname)
+
+
+class UnknownGlobal(Exception):
+    """A pickle names something that cannot be imported."""
+
+
+def unpickle(file: str) -> dict[str, Any]:
+    """Unpickle a file, with warnings of another scikit-learn's version as errors."""
+    import joblib
+    from sklearn.exceptions import InconsistentVersionWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InconsistentVersionWarning)
+        pipeline = joblib.load(file)
+    return {"class": f"{type(pipeline).__module__}.{type(pipeline).__qualname__}"}
+
+
+def load(pin: str, store: str) -> dict[str, Any]:
+    """Load a pinned version as the server does, golden examples and all."""
+    from function.model import Timings, load_model
+    from function.store import open_store
+
+    timings = Timings()
+    model = load_model(Path(pin), lambda: open_store(store), timings)
+    return {"engine": model.engine.name, "parts_ms": timings.parts, "one_row_ms": model.cost_ms(1)}
+
+
+def name_unknown_globals() -> None:
+    """Make joblib's unpickler say which global it could not find."""
+    from joblib.numpy_pickle import NumpyUnpickler
+
+    find_class = NumpyUnpickler.find_class
+
+    def named(self: Any, module: str, name: str) -> Any:
+        try:
+            return find_class(self, module, name)
+        except (ImportError, AttributeError) as error:
+            raise UnknownGlobal(f"{module}.{name}: {error}") from error
+
+    NumpyUnpickler.find_class = named
+
+
+def main(arguments: list[str]) -> int:
+    """Run one job and print what came of it."""
+    absent, root, job, *rest = arguments
+    sys.meta_path.insert(0, ImageOnly(frozenset(absent.split(","))))
+    sys.path.append(root)
+    name_unknown_globals()
+    jobs: dict[str, Callable[..., dict[str, Any]]] = {"unpickle": unpickle, "load": load}
+    try:
+        result = {"ok": True} | jobs[job](*rest)
+    except Exception as error:
+        result = {"ok": False, "reason": _reason(error)}
+    print(json.dumps(result))
+    return 0 if result["ok"] else 1
+
+
+def _reason(error: BaseException) -> str:
+    """Return what an operator needs to know: the first cause, and where it led."""
+    texts = []
+    cause: BaseException | None = error
+    while cause is not None:
+        text = " ".join(str(cause).split()) or type(cause).__name__
+        texts.append(text if isinstance(cause, UnknownGlobal) else f"{type(cause).__name__}: {text}")
+        if isinstance(cause, UnknownGlobal):
+            break
+        cause = cause.__cause__
+    return " <- ".join(texts)[:2000]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

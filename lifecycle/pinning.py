@@ -1,0 +1,41 @@
+"""The pin of one version, and the bytes of that version where they are baked into the image."""
+
+import hashlib
+from pathlib import Path
+
+from function.contract import BLOBS, Pin
+from function.store import Store
+from lifecycle.errors import VerifyFailed
+from lifecycle.versions import Version
+
+PIN = "pin.json"
+
+
+def pin_of(version: Version) -> Pin:
+    """Return a version's pin."""
+    sha256 = hashlib.sha256(version.content).hexdigest()
+    return Pin(model=version.manifest.model, version=version.manifest.version, manifest_sha256=sha256)
+
+
+def write_pin(version: Version, folder: Path) -> Path:
+    """Write a version's pin into a folder; return the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / PIN
+    file.write_text(pin_of(version).model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return file
+
+
+def bake(store: Store, version: Version, folder: Path) -> int:
+    """Write every file of a version beside its pin, named by its digest; return how many bytes that is."""
+    blobs = folder / BLOBS
+    blobs.mkdir(parents=True, exist_ok=True)
+    manifest = version.manifest
+    contents = {hashlib.sha256(version.content).hexdigest(): version.content}
+    for name, file in manifest.files.items():
+        content = store.get(f"{manifest.model}/{manifest.version}/{name}").content
+        if hashlib.sha256(content).hexdigest() != file.sha256:
+            raise VerifyFailed(f"{name} of {manifest.model} {manifest.version} is not what was published.")
+        contents[file.sha256] = content
+    for sha256, content in contents.items():
+        (blobs / sha256).write_bytes(content)
+    return sum(map(len, contents.values()))

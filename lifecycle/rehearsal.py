@@ -1,0 +1,59 @@
+"""Tries an artifact or a version where it will run: in a process that has only the image's packages."""
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+from lifecycle.errors import ArtifactRefused
+from lifecycle.recipe import ROOT
+
+TIMEOUT_SECONDS = 300
+CHILD = Path(__file__).with_name("image_process.py")
+
+
+def rehearse_unpickling(file: Path) -> dict[str, Any]:
+    """Unpickle a file as the image would; raises ArtifactRefused naming the global that it lacks."""
+    return _run("unpickle", str(file.resolve()))
+
+
+def rehearse_load(pin: Path, store: str) -> dict[str, Any]:
+    """Load a pinned version as the server would and return its timings in milliseconds; raises ArtifactRefused."""
+    return _run("load", str(pin.resolve()), store)
+
+
+def image_packages(requirements: Path = ROOT / "requirements.txt") -> set[str]:
+    """Return the normalized names of the packages that the image's lock file names."""
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    return {_normalized(match[1]) for line in lines if (match := re.match(r"([A-Za-z0-9._-]+)==", line))}
+
+
+def absent_modules() -> set[str]:
+    """Return the top-level modules that can be imported here, but not in the image."""
+    locked = image_packages()
+    packages = packages_distributions().items()
+    others = {module for module, owners in packages if not locked & {_normalized(name) for name in owners}}
+    return others | {path.stem for path in ROOT.iterdir()} - {"function"}
+
+
+def _run(*job: str) -> dict[str, Any]:
+    command = [sys.executable, "-I", str(CHILD), ",".join(sorted(absent_modules())), str(ROOT), *job]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        raise ArtifactRefused(f"Loading took longer than {TIMEOUT_SECONDS} seconds.") from None
+    lines = done.stdout.strip().splitlines()
+    try:
+        result: dict[str, Any] = json.loads(lines[-1])
+    except (IndexError, ValueError):
+        raise ArtifactRefused("The process that tried the artifact ended early:", [done.stderr[-1000:]]) from None
+    if not result.pop("ok"):
+        raise ArtifactRefused("The image could not load this:", [result["reason"]])
+    return result
+
+
+def _normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,176 @@
+"""A model's signature, learned: features from the training frame, outputs and form from the fitted pipeline."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from function.contract import Feature, Label, Method, Output, Signature
+from lifecycle.errors import ArtifactRefused, DataRefused
+from lifecycle.frames import column_type, raw_instances
+from lifecycle.recipe import InputPolicy
+
+Form = Literal["frame", "array", "column", "records"]
+
+MOST_CATEGORIES = 100
+ROWS_PER_CATEGORY = 3  # text that repeats less often than this is free text
+TRIAL_ROWS = 5
+
+
+def learn_features(frame: pd.DataFrame, policies: Mapping[str, InputPolicy]) -> tuple[Feature, ...]:
+    """Return the features of a frame; raises DataRefused with every column that cannot be one."""
+    faults = [f"inputs.{name}: there is no such feature" for name in policies if name not in frame.columns]
+    faults += [f"{name!r}: a column's name is text" for name in frame.columns if not isinstance(name, str)]
+    faults += [f"{name}: there are two columns of this name" for name in frame.columns[frame.columns.duplicated()]]
+    features = []
+    for name in frame.columns if not faults else []:
+        try:
+            features.append(_learn_feature(frame[name], policies.get(name, InputPolicy())))
+        except DataRefused as error:
+            faults.append(error.message)
+    if faults:
+        raise DataRefused("These columns cannot be features:", faults)
+    return tuple(features)
+
+
+def learn_signature(
+    pipeline: Any, frame: pd.DataFrame, features: tuple[Feature, ...], targets: list[str], task: str
+) -> Signature:
+    """Return the signature of a pipeline fitted on a frame of these features."""
+    form = find_form(pipeline, frame)
+    rows = as_input(frame, form)
+    methods = tuple(method for method in get_args(Method) if callable(getattr(pipeline, method, None)))
+    classes = _classes(pipeline, len(targets))
+    return Signature(
+        task="classification" if task == "classification" else "regression",
+        features=features,
+        outputs=tuple(Output(name=name, classes=labels) for name, labels in zip(targets, classes, strict=True)),
+        methods=methods,
+        form=form,
+        magnitudes={method: magnitudes(getattr(pipeline, method)(rows)) for method in methods},
+    )
+
+
+def find_form(pipeline: Any, frame: pd.DataFrame) -> Form:
+    """Return what the fitted pipeline takes: by its feature names, else the first form that gives one answer a row."""
+    forms: tuple[Form, ...] = ("array", "frame", "column", "records")
+    if getattr(pipeline, "feature_names_in_", None) is not None:
+        forms = ("frame",)
+    reasons = []
+    head = frame.head(TRIAL_ROWS)
+    for form in forms:
+        if form == "column" and frame.shape[1] != 1:
+            continue
+        try:
+            answer = pipeline.predict(as_input(head, form))
+        except Exception as error:
+            reasons.append(f"as {form}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            continue
+        if len(answer) == len(head):
+            return form
+        reasons.append(f"as {form}: {len(answer)} answers for {len(head)} rows")
+    raise ArtifactRefused("The fitted pipeline does not take the examples:", reasons)
+
+
+def as_input(frame: pd.DataFrame, form: Form) -> Any:
+    """Return a frame in the form that the fitted pipeline takes."""
+    if form == "frame":
+        return frame
+    if form == "column":
+        return frame.iloc[:, 0]
+    if form == "records":
+        features = learn_features(frame, {})
+        return [{k: v for k, v in row.items() if v is not None} for row in raw_instances(frame, features)]
+    numeric = all(pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes)
+    return frame.to_numpy(dtype=np.float64 if numeric else object, na_value=np.nan)
+
+
+def magnitudes(output: Any) -> tuple[float, ...]:
+    """Return the largest magnitude of each value of an output's rows, flattened; nothing where they are no floats."""
+    if isinstance(output, list):
+        return tuple(value for target in output for value in magnitudes(target))
+    array = np.asarray(output)
+    if array.dtype.kind != "f":
+        return ()
+    finite = np.where(np.isfinite(array), np.abs(array), 0.0).reshape(len(array), -1)
+    return tuple(float(value) for value in finite.max(axis=0))
+
+
+def _classes(pipeline: Any, targets: int) -> list[tuple[Label, ...] | None]:
+    classes = getattr(pipeline, "classes_", None)
+    if classes is None:
+        return [None] * targets
+    if isinstance(classes, list):
+        return [tuple(np.asarray(labels).tolist()) for labels in classes]
+    return [tuple(np.asarray(classes).tolist())] * targets
+
+
+def _learn_feature(column: pd.Series, policy: InputPolicy) -> Feature:
+    kind = column_type(column)
+    present = column.dropna()
+    if present.empty:
+        raise DataRefused(f"{column.name}: every value is missing")
+    nullable = bool(column.isna().any())
+    if policy.missing is not None:
+        nullable = policy.missing == "accept"
+    categories = _categories(column, present, kind)
+    low, high = _range(present, kind) if categories is None else (None, None)
+    return Feature(
+        name=str(column.name),
+        type=kind,
+        dtype=str(column.dtype),
+        nullable=nullable,
+        missing="none" if _is_none_missing(column) else "nan",
+        categories=categories,
+        ordered=isinstance(column.dtype, pd.CategoricalDtype) and bool(column.dtype.ordered),
+        minimum=low,
+        maximum=high,
+        example=_example(present, kind, categories),
+        unseen=policy.unseen,
+        outside=policy.outside,
+        factor=policy.factor,
+    )
+
+
+def _is_none_missing(column: pd.Series) -> bool:
+    return column.dtype == object and any(value is None for value in column)
+
+
+def _categories(column: pd.Series, present: pd.Series, kind: str) -> tuple[Label, ...] | None:
+    """Return the values of a column that takes few: all of a categorical's, or those of text that repeats."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return tuple(column.dtype.categories.tolist())
+    if kind != "text":
+        return None
+    values = sorted(present.unique())
+    if len(values) > MOST_CATEGORIES or len(present) < ROWS_PER_CATEGORY * len(values):
+        return None
+    return tuple(values)
+
+
+def _range(present: pd.Series, kind: str) -> tuple[float, float] | tuple[None, None]:
+    if kind not in ("integer", "number"):
+        return None, None
+    numbers = present.astype(float)
+    finite = numbers[np.isfinite(numbers)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
+
+
+def _example(present: pd.Series, kind: str, categories: tuple[Label, ...] | None) -> Label:
+    """Return a usual value; of free text, its commonest words, for that is nobody's own text."""
+    if categories is not None or kind == "boolean":
+        value = present.astype(object).mode().iloc[0]
+    elif kind == "text":
+        words: Counter[str] = Counter()
+        for text in present.head(1000):
+            words.update(set(re.findall(r"\w+", text.lower())))
+        return " ".join(word for word, _ in sorted(words.items(), key=lambda pair: (-pair[1], pair[0]))[:5]) or "text"
+    else:
+        value = present.sort_values().iloc[len(present) // 2]
+    if isinstance(value, pd.Timestamp):
+        return str(value.isoformat())
+    label: Label = value.item() if isinstance(value, np.generic) else value
+    return label

@@ -1,0 +1,156 @@
+"""The two ways to a new version: run a model's train.py, or package what someone else fitted."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from function.contract import REFERENCE
+from function.store import FileStore, Store
+from lifecycle.data import Data
+from lifecycle.data_checks import Finding, check_frames, compare
+from lifecycle.errors import ArtifactRefused, DataRefused, Missing, RecipeInvalid
+from lifecycle.frames import read_frame
+from lifecycle.packaging import Candidate, Fitted, Say, assemble
+from lifecycle.pinning import write_pin
+from lifecycle.recipe import MODELS, Source, Where, check_name, read_recipe, read_source
+from lifecycle.reference import Reference
+from lifecycle.rehearsal import rehearse_load, rehearse_unpickling
+from lifecycle.signature import TRIAL_ROWS, as_input, find_form
+from lifecycle.versions import Version, find_number, publish
+
+
+class Made(NamedTuple):
+    """A new version, how its data differs from the one before, and what its load took in milliseconds."""
+
+    version: Version
+    findings: list[Finding]
+    load_ms: dict[str, float]
+
+
+def train(store: Store, name: str, say: Say, *, accept_data: bool = False, models: Path = MODELS) -> Made:
+    """Run a model's train.py, hold it to its model.yaml and publish a version.
+
+    Raises RecipeInvalid, DataRefused (before anything is fitted), ArtifactRefused or LimitsMissed.
+    """
+    source = read_source(name, models)
+    say("loading data")
+    data = _load(source)
+    check_frames(data)
+    findings = _compare(store, name, data, accept_data)
+    say(f"fitting on {len(data.train)} rows")
+    pipeline = _fit(source, data)
+    fitted = Fitted(name, pipeline, data.train, data.test, data.targets, measured=True, trained_here=True)
+    candidate = assemble(fitted, source.recipe, source.where, say)
+    return _publish(store, name, candidate, findings, say)
+
+
+def package(
+    store: Store,
+    name: str,
+    pipeline_file: Path,
+    examples_file: Path,
+    targets: Sequence[str],
+    say: Say,
+    models: Path = MODELS,
+) -> Made:
+    """Publish a version of a pipeline that someone else fitted, described by examples.
+
+    Raises ArtifactRefused, DataRefused, or LimitsMissed where the model has a model.yaml and targets are given.
+    """
+    check_name(name)
+    say("trying the artifact with the image's packages")
+    rehearse_unpickling(pipeline_file)
+    pipeline = joblib.load(pipeline_file)
+    if not callable(getattr(pipeline, "predict", None)):
+        raise ArtifactRefused(f"{pipeline_file.name} holds a {type(pipeline).__name__}, which has no predict().")
+    examples = read_frame(examples_file)
+    absent = [target for target in targets if target not in examples]
+    if absent:
+        raise DataRefused(f"The examples have no column {', '.join(absent)}.")
+    notes = list(_notes(pipeline, examples, targets))
+    fitted = Fitted(
+        name,
+        pipeline,
+        examples,
+        examples,
+        list(targets) or _target_names(pipeline, examples),
+        measured=bool(targets),
+        trained_here=False,
+        notes=tuple(notes),
+    )
+    path = models / name / "model.yaml"
+    recipe = read_recipe(path) if path.is_file() else None
+    where = Where(path, path.read_text(encoding="utf-8")) if recipe else str
+    return _publish(store, name, assemble(fitted, recipe, where, say), [], say)
+
+
+def _load(source: Source) -> Data:
+    try:
+        data = source.load()
+    except Exception as error:
+        raise RecipeInvalid(
+            f"load() of models/{source.name}/train.py failed: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(data, Data):
+        raise RecipeInvalid(f"load() of models/{source.name}/train.py returned {type(data).__name__}, expected Data")
+    return data
+
+
+def _fit(source: Source, data: Data) -> Any:
+    try:
+        pipeline = source.fit(data.train.copy())
+    except Exception as error:
+        raise RecipeInvalid(
+            f"fit() of models/{source.name}/train.py failed: {type(error).__name__}: {error}"
+        ) from error
+    if not callable(getattr(pipeline, "predict", None)):
+        raise RecipeInvalid(f"fit() of models/{source.name}/train.py returned {type(pipeline).__name__}, no estimator")
+    return pipeline
+
+
+def _compare(store: Store, name: str, data: Data, accept: bool) -> list[Finding]:
+    """Return how the frames differ from the previous version's; raises DataRefused for what breaks the model."""
+    try:
+        number = find_number(store, name, None)
+    except Missing:
+        return []
+    reference = Reference.model_validate_json(store.get(f"{name}/{number}/{REFERENCE}").content)
+    findings = compare(data, reference)
+    breaking = [str(finding) for finding in findings if finding.level == "breaks"]
+    if breaking and not accept:
+        text = f"The data breaks what version {number} was made of; if it is meant, say --accept-data:"
+        raise DataRefused(text, breaking)
+    return findings
+
+
+def _publish(store: Store, name: str, candidate: Candidate, findings: list[Finding], say: Say) -> Made:
+    say("rehearsing the load with the image's packages")
+    with tempfile.TemporaryDirectory() as folder:
+        rehearsal = FileStore(Path(folder) / "store")
+        draft = publish(rehearsal, name, candidate)
+        result = rehearse_load(write_pin(draft, Path(folder)), rehearsal.url)
+    say("publishing")
+    return Made(publish(store, name, candidate), findings, result["parts_ms"])
+
+
+def _notes(pipeline: Any, examples: pd.DataFrame, targets: Sequence[str]) -> list[str]:
+    there = [column for column in examples.columns if column not in targets]
+    names = getattr(pipeline, "feature_names_in_", None)
+    if names is None:
+        return [f"The pipeline has no feature names; they were taken from the examples: {', '.join(map(str, there))}."]
+    unused = [str(column) for column in there if column not in names]
+    return [f"Columns of the examples that the pipeline does not know: {', '.join(unused)}."] if unused else []
+
+
+def _target_names(pipeline: Any, examples: pd.DataFrame) -> list[str]:
+    """Return names for the outputs of a pipeline whose target is not known."""
+    names = getattr(pipeline, "feature_names_in_", None)
+    frame = examples if names is None else examples[[name for name in names if name in examples]]
+    head = frame.head(TRIAL_ROWS)
+    shape = np.asarray(pipeline.predict(as_input(head, find_form(pipeline, frame)))).shape
+    return ["prediction"] if len(shape) == 1 else [f"prediction_{index}" for index in range(shape[1])]
