@@ -1,0 +1,72 @@
+"""Fixtures, each a link of one chain: toy -> store -> pinned -> app -> client, and server for a real process."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from functions_framework.aio import create_asgi_app
+from starlette.testclient import TestClient
+
+from function.store import FileStore
+from lifecycle.pinning import write_pin
+from lifecycle.versions import Version
+from tests.server import ROOT, Server
+from tests.toys import TOYS, publish_toy
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FileStore:
+    """Return a store that the toys are published in; tests that damage one make their own."""
+    return FileStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def published(store: FileStore) -> Callable[[str], Version]:
+    """Return the function that publishes a toy once and gives its version."""
+    versions: dict[str, Version] = {}
+
+    def publish(name: str) -> Version:
+        if name not in versions:
+            versions[name] = publish_toy(store, name, TOYS[name]())
+        return versions[name]
+
+    return publish
+
+
+@pytest.fixture
+def serving(
+    store: FileStore, published: Callable[[str], Version], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., TestClient]:
+    """Return the function that serves a toy with the real framework in this process."""
+
+    def serve(name: str, **settings: str) -> TestClient:
+        pin = write_pin(published(name), tmp_path / name)
+        environment = {"MODEL_STORE": store.url, "PIN_FILE": str(pin), **settings}
+        for variable, value in environment.items():
+            monkeypatch.setenv(variable, value)
+        app = create_asgi_app("predict", str(ROOT / "function" / "main.py"), "http")
+        return TestClient(app, raise_server_exceptions=False)
+
+    return serve
+
+
+@pytest.fixture
+def client(serving: Callable[..., TestClient]) -> TestClient:
+    """Return a client of the binary toy."""
+    return serving("binary")
+
+
+@pytest.fixture(scope="session")
+def environment(
+    store: FileStore, published: Callable[[str], Version], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """Return the environment of a process that serves the binary toy."""
+    pin = write_pin(published("binary"), tmp_path_factory.mktemp("pin"))
+    return {"MODEL_STORE": store.url, "PIN_FILE": str(pin), "K_SERVICE": "toy", "K_REVISION": "toy-00001"}
+
+
+@pytest.fixture(scope="module")
+def server(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a real process that serves the binary toy, started from another folder."""
+    with Server(environment, tmp_path_factory.mktemp("elsewhere")) as running:
+        yield running
