@@ -1,6 +1,7 @@
 """From an HTTP request to its answer: routes, what runs in the loop and what in a thread, errors, and a record each."""
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -158,8 +159,10 @@ class Endpoint:
 
     def _load(self) -> Model:
         timings = Timings()
+        settings = self._settings
         try:
-            model = load_model(self._settings.pin_file, lambda: open_store(self._settings.model_store), timings)
+            store = functools.partial(open_store, settings.model_store, settings.store_timeout_seconds)
+            model = load_model(settings.pin_file, store, timings)
         except LoadFailed as error:
             self._recorder.load_failed(str(error), timings.source, timings.parts, describe(error))
             raise

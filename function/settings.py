@@ -29,6 +29,7 @@ class Settings(BaseModel):
     max_in_flight: int = Field(default=200, ge=1, description="Requests under way before a 429")
     max_in_flight_mb: float = Field(default=64, gt=0, description="Their bodies together, in MiB, before a 429")
     body_timeout_seconds: float = Field(default=30, gt=0, description="How long a body may take to arrive")
+    store_timeout_seconds: float = Field(default=20, gt=0, description="How long one object of the store is asked for")
     load_timeout_seconds: float = Field(default=60, gt=0, description="How long a request waits for the model")
     record_kb: float = Field(default=64, ge=1, le=200, description="The largest prediction record, in KiB")
     record_hash_key: str = Field(default="", description="Key for features that model.yaml hashes in records")

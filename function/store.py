@@ -98,13 +98,16 @@ class Store(Protocol):
         """Remove an object; one that is gone already is no error."""
 
 
-def open_store(url: str) -> Store:
+TIMEOUT_SECONDS = 20.0  # how long one object is asked for, after faults that pass
+
+
+def open_store(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Store:
     """Return the store at a gs:// or file:// URL; raises ValueError with what was expected."""
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and len(parts.path) > 1:
         return FileStore(Path(unquote(parts.path)))
     if parts.scheme == "gs" and parts.netloc:
-        return CloudStore(parts.netloc, parts.path.strip("/"))
+        return CloudStore(parts.netloc, parts.path.strip("/"), timeout_seconds)
     raise ValueError(f"expected gs://bucket/prefix or file:///folder, found {url!r}")
 
 
@@ -214,14 +217,11 @@ class CloudStore:
     STORAGE_EMULATOR_HOST points the client library at another endpoint.
     """
 
-    CONNECT_SECONDS = 5.0
-    READ_SECONDS = 10.0  # between two pieces of an answer, not for all of it
-    RETRY_SECONDS = 20.0  # how long one operation is tried again after faults that pass
-
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, timeout_seconds: float) -> None:
         self.url = f"gs://{bucket}/{prefix}".rstrip("/")
         self._name = bucket
         self._prefix = f"{prefix}/" if prefix else ""
+        self._timeout_seconds = timeout_seconds
         self._client: storage.Client | None = None
 
     def get(self, key: str) -> Stored:
@@ -272,6 +272,9 @@ class CloudStore:
 
     def _bucket(self) -> "storage.Bucket":
         if self._client is None:
+            # Otherwise the library asks for the bucket itself in a background thread, which needs a right that the
+            # serving identity has no other use for.
+            os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
             from google.auth import exceptions
             from google.cloud import storage
 
@@ -285,8 +288,8 @@ class CloudStore:
         from google.cloud.storage.retry import DEFAULT_RETRY
 
         return {
-            "timeout": (self.CONNECT_SECONDS, self.READ_SECONDS),
-            "retry": DEFAULT_RETRY.with_timeout(self.RETRY_SECONDS),
+            "timeout": self._timeout_seconds / 2,  # to connect, and between two pieces of an answer
+            "retry": DEFAULT_RETRY.with_timeout(self._timeout_seconds),
         }
 
     @contextlib.contextmanager
