@@ -1,13 +1,13 @@
 """The warm global: fetches the pinned version, verifies it, loads it once, replays its golden examples, keeps it."""
 
 import asyncio
+import contextlib
 import hashlib
 import math
 import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class Timings:
     source: str = "store"
     parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
 
-    @contextmanager
+    @contextlib.contextmanager
     def measured(self, part: str) -> Iterator[None]:
         """Add the time of a block to one part."""
         start = time.perf_counter()
@@ -84,6 +84,7 @@ class VersionFiles:
         self._folder = f"{pin.model}/{pin.version}"
         self._baked = baked
         self._open_store = store
+        self._store: Store | None = None
         self._timings = timings
 
     def read(self, name: str, sha256: str) -> bytes:
@@ -95,13 +96,20 @@ class VersionFiles:
                 raise LoadFailed(f"{name} of the pinned version is not the file that was published.")
         return content
 
+    def close(self) -> None:
+        """Give the store's connections back."""
+        if self._store is not None:
+            self._store.close()
+
     def _fetch(self, name: str, sha256: str) -> bytes:
         blob = self._baked / sha256
         if blob.is_file():
             self._timings.source = "image"
             return blob.read_bytes()
+        if self._store is None:
+            self._store = self._open_store()
         try:
-            return self._open_store().get(f"{self._folder}/{name}").content
+            return self._store.get(f"{self._folder}/{name}").content
         except StoreError as error:
             raise LoadFailed(error.message) from error
 
@@ -164,7 +172,11 @@ def describe(error: BaseException) -> str:
 
 def _load(pin_file: Path, store: Callable[[], Store], timings: Timings) -> Model:
     pin = read_pin(pin_file)
-    files = VersionFiles(pin, pin_file.parent / BLOBS, store, timings)
+    with contextlib.closing(VersionFiles(pin, pin_file.parent / BLOBS, store, timings)) as files:
+        return _load_files(pin, files, timings)
+
+
+def _load_files(pin: Pin, files: VersionFiles, timings: Timings) -> Model:
     content = files.read(MANIFEST, pin.manifest_sha256)
     with timings.measured("verify"):
         manifest = Manifest.model_validate_json(content)

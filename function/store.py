@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,14 +98,18 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove an object; one that is gone already is no error."""
 
+    def close(self) -> None:
+        """Give back connections; the store opens them again when it is used again."""
 
+
+WRITER = "writer"  # custom metadata of an object: which call wrote it
 TIMEOUT_SECONDS = 20.0  # how long one object is asked for, after faults that pass
 
 
 def open_store(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Store:
     """Return the store at a gs:// or file:// URL; raises ValueError with what was expected."""
     parts = urlsplit(url)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and len(parts.path) > 1:
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path[:1] == "/" and len(parts.path) > 1:
         return FileStore(Path(unquote(parts.path)))
     if parts.scheme == "gs" and parts.netloc:
         return CloudStore(parts.netloc, parts.path.strip("/"), timeout_seconds)
@@ -166,6 +171,9 @@ class FileStore:
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             path.parent.rmdir()
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
     def _path(self, key: str) -> Path:
         if ".." in key.split("/") or key.startswith("/"):
@@ -236,17 +244,12 @@ class CloudStore:
         try:
             self._upload(key, content, 0)
         except Conflict as error:
-            # A lost answer makes the library send the upload again, which then meets our own bytes.
             if self.get(key).content != content:
                 raise AlreadyExists(f"{self.url}/{key} exists with other content") from error
 
     def replace(self, key: str, content: bytes, generation: str | None) -> None:
         """Write an object if it still has this generation."""
-        try:
-            self._upload(key, content, int(generation or 0))
-        except Conflict:
-            if self.get(key).content != content:
-                raise
+        self._upload(key, content, int(generation or 0))
 
     def list(self, prefix: str) -> list[Entry]:
         """Return every object whose key starts with the prefix."""
@@ -259,16 +262,35 @@ class CloudStore:
         with contextlib.suppress(NotFound), self._errors(key):
             self._bucket().blob(self._prefix + key).delete(**self._limits())
 
+    def close(self) -> None:
+        """Close the client's connections."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
     def _upload(self, key: str, content: bytes, generation: int) -> None:
+        """Write an object of this generation; raises Conflict unless the write is ours."""
         blob = self._bucket().blob(self._prefix + key)
+        writer = uuid.uuid4().hex
+        blob.metadata = {WRITER: writer}
+        try:
+            with self._errors(key):
+                blob.upload_from_string(
+                    content,
+                    content_type="application/octet-stream",
+                    if_generation_match=generation,
+                    checksum="auto",
+                    **self._limits(),
+                )
+        except Conflict:
+            # When an answer is lost the library sends the upload again, which then meets our own object.
+            if self._writer(key) != writer:
+                raise
+
+    def _writer(self, key: str) -> str | None:
         with self._errors(key):
-            blob.upload_from_string(
-                content,
-                content_type="application/octet-stream",
-                if_generation_match=generation,
-                checksum="auto",
-                **self._limits(),
-            )
+            blob = self._bucket().get_blob(self._prefix + key, **self._limits())
+        return (blob.metadata or {}).get(WRITER) if blob else None
 
     def _bucket(self) -> "storage.Bucket":
         if self._client is None:

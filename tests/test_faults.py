@@ -1,5 +1,6 @@
 """What goes wrong with the store while real processes serve from it: nothing wrong is answered, and all recovers."""
 
+import contextlib
 import hashlib
 import json
 import time
@@ -54,8 +55,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudDouble]:
 @pytest.fixture
 def cloud_server(cloud: CloudDouble, toy: Toy, tmp_path: Path) -> Iterator[Server]:
     """Return a process that serves from a bucket, and has not loaded yet."""
-    store = open_store("gs://models/prefix")
-    pin = write_pin(publish_toy(store, "toy", toy), tmp_path)
+    with contextlib.closing(open_store("gs://models/prefix")) as store:
+        pin = write_pin(publish_toy(store, "toy", toy), tmp_path)
     environment = {"MODEL_STORE": store.url, "PIN_FILE": str(pin), "STORE_TIMEOUT_SECONDS": "1"}
     with Server({**cloud.environment, **environment, "LOAD_TIMEOUT_SECONDS": "8"}, tmp_path) as running:
         yield running
@@ -98,8 +99,11 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("damage", [flip, cut, Path.unlink], ids=["flipped", "cut", "gone"])
-@pytest.mark.parametrize("name", [MANIFEST, FITTED, GOLDEN])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(MANIFEST, flip), (MANIFEST, Path.unlink), (FITTED, flip), (FITTED, cut), (GOLDEN, flip)],
+    ids=["manifest-flipped", "manifest-gone", "model-flipped", "model-cut", "golden-flipped"],
+)
 def test_a_damaged_file_is_never_served(
     name: str, damage: Callable[[Path], None], server: Server, folder: Path, toy: Toy
 ) -> None:
@@ -235,8 +239,8 @@ def test_passing_faults_are_not_even_noticed(cloud_server: Server, cloud: CloudD
 
 def test_a_slow_store_makes_requests_wait_only_so_long(cloud: CloudDouble, toy: Toy, tmp_path: Path) -> None:
     """While a load takes longer than a request may wait, the request is told so, and the load goes on."""
-    store = open_store("gs://models")
-    pin = write_pin(publish_toy(store, "toy", toy), tmp_path)
+    with contextlib.closing(open_store("gs://models")) as store:
+        pin = write_pin(publish_toy(store, "toy", toy), tmp_path)
     environment = {"MODEL_STORE": store.url, "PIN_FILE": str(pin), "LOAD_TIMEOUT_SECONDS": "0.2"}
     cloud.faults.add("delay", path="model.joblib", seconds=3.0)
     with Server({**cloud.environment, **environment}, tmp_path) as server:

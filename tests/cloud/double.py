@@ -1,0 +1,127 @@
+"""The double as a whole: its services behind one address, its faults and its journal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Protocol, Self
+
+from tests.cloud import control, faults
+from tests.cloud.discovery import Call, Document, Match
+from tests.cloud.errors import CloudError, not_found, played
+from tests.cloud.faults import Ending, Fault, Faults, Step
+from tests.cloud.journal import Entry, Journal
+from tests.cloud.messages import Request, Response, error_response, text_response
+from tests.cloud.server import HOST, Server
+from tests.cloud.storage.service import StorageService
+
+PROJECT = "local-project"
+
+
+class Service(Protocol):
+    """One Google API: its description, and what it does with a call that the description allows."""
+
+    document: Document
+
+    def answer(self, call: Call) -> Response:
+        """Carry out a call; raises CloudError where Google would refuse it."""
+
+
+class CloudDouble:
+    """A Google Cloud on loopback; `with` starts and stops it, stop() and start() play an outage."""
+
+    def __init__(self, *, port: int = 0, project: str = PROJECT, buckets: Iterable[str] = ()) -> None:
+        self.project = project
+        self.storage = StorageService(project)
+        self.services: list[Service] = [self.storage]
+        self.faults = Faults()
+        self.requests = Journal()
+        self._port = port
+        self._server: Server | None = None
+        for name in buckets:
+            self.storage.add_bucket(name)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen; a second start listens on the first one's port, with everything that was kept."""
+        if self._server is None:
+            self._server = Server(self._steps, self._port)
+            self._port = self._server.port
+            self._server.start()
+
+    def stop(self) -> None:
+        """End every connection and listen no more; the state stays."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()
+
+    @property
+    def url(self) -> str:
+        """The address of the double, without a slash at its end."""
+        return f"http://{HOST}:{self._port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which Google's Python clients and Terraform's provider find the double by themselves."""
+        return {
+            # Otherwise the storage client asks for the bucket in a background thread: the journal would hold requests
+            # that nobody made, and an outage would leave that thread retrying.
+            "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
+            "STORAGE_EMULATOR_HOST": self.url,
+            "GOOGLE_CLOUD_PROJECT": self.project,
+            "GOOGLE_STORAGE_CUSTOM_ENDPOINT": f"{self.url}/storage/v1/",
+        }
+
+    def _steps(self, request: Request, closing: threading.Event) -> Iterator[Step]:
+        if request.path.startswith(control.PREFIX):
+            return faults.script(control.answer(self, request), None)
+        service, match = self._find(request)
+        entry = _entry(request, match)
+        self.requests.add(entry)
+        fault = self.faults.take(request.verb, request.target, entry.method)
+        if fault and fault.kind == "delay" and closing.wait(fault.seconds):
+            return iter([Ending.CLOSE])
+        response = _respond(service, match, request, fault)
+        _complete(entry, response, fault)
+        return faults.script(response, fault)
+
+    def _find(self, request: Request) -> tuple[Service | None, Match | None]:
+        found = ((service, service.document.find(request)) for service in self.services)
+        return next(((service, match) for service, match in found if match), (None, None))
+
+
+def _respond(service: Service | None, match: Match | None, request: Request, fault: Fault | None) -> Response:
+    if fault and fault.prevents:
+        return error_response(played(fault.status))
+    if service is None or match is None:
+        return error_response(not_found(f"No API has {request.verb} {request.path}"))
+    try:
+        return service.answer(service.document.read(match, request))
+    except CloudError as error:
+        return text_response(error) if ("alt", "media") in request.query else error_response(error)
+
+
+def _entry(request: Request, match: Match | None) -> Entry:
+    return Entry(
+        verb=request.verb,
+        path=request.path,
+        query=dict(request.query),
+        method=match.method.id if match else None,
+        headers=dict(request.headers.items()),
+        body_bytes=len(request.body),
+    )
+
+
+def _complete(entry: Entry, response: Response, fault: Fault | None) -> None:
+    entry.fault = fault.kind if fault else None
+    if entry.fault not in ("reset", "reset_after_commit"):
+        entry.status = response.status

@@ -1,0 +1,88 @@
+"""Refusals, in the JSON shape in which Google's APIs answer them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# google.rpc.Code of a status, as newer APIs add it to the body.
+RPC_STATUS = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ALREADY_EXISTS",
+    412: "FAILED_PRECONDITION",
+    416: "OUT_OF_RANGE",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+REASONS = {
+    401: "authError",
+    403: "forbidden",
+    429: "rateLimitExceeded",
+    500: "internalError",
+    503: "backendError",
+    504: "backendError",
+}
+
+
+class CloudError(Exception):
+    """A request that Google would refuse with this status, reason and one or more messages."""
+
+    def __init__(self, status: int, reason: str, *messages: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__("; ".join(messages))
+        self.status = status
+        self.reason = reason
+        self.messages = messages
+        self.headers = headers or {}
+
+    def body(self) -> dict[str, Any]:
+        """Return the error as Google's JSON document."""
+        errors = [{"message": text, "domain": "global", "reason": self.reason} for text in self.messages]
+        error: dict[str, Any] = {"code": self.status, "message": "\n".join(self.messages), "errors": errors}
+        if self.status in RPC_STATUS:
+            error["status"] = RPC_STATUS[self.status]
+        return {"error": error}
+
+
+def invalid(*messages: str) -> CloudError:
+    """Return the refusal of a value."""
+    return CloudError(400, "invalid", *messages)
+
+
+def required(name: str) -> CloudError:
+    """Return the refusal of a request that lacks a parameter or field."""
+    return CloudError(400, "required", f"Required parameter: {name}")
+
+
+def not_found(message: str) -> CloudError:
+    """Return the refusal for something that does not exist."""
+    return CloudError(404, "notFound", message)
+
+
+def conflict(message: str) -> CloudError:
+    """Return the refusal for something that exists already or is still in use."""
+    return CloudError(409, "conflict", message)
+
+
+def condition_not_met() -> CloudError:
+    """Return the refusal of a request whose precondition does not hold."""
+    return CloudError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
+
+
+def not_modified() -> CloudError:
+    """Return the answer to a read that asked only for something newer."""
+    return CloudError(304, "notModified", "Not Modified")
+
+
+def unimplemented(what: str) -> CloudError:
+    """Return the double's own refusal: Google can do this, the double cannot, and clients do not retry a 501."""
+    return CloudError(501, "notImplemented", f"The local double does not implement {what}.")
+
+
+def played(status: int) -> CloudError:
+    """Return an error that Google may answer at any time, whatever was asked."""
+    return CloudError(status, REASONS.get(status, "backendError"), f"The local double was told to answer {status}.")

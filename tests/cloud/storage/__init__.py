@@ -1,0 +1,1 @@
+"""Cloud Storage's JSON API: buckets, objects with generations, uploads and downloads."""
