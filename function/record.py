@@ -97,87 +97,33 @@ class Recorder:
         """Record an answered request, with as many of its instances as fit."""
         plural = "" if answered.rows == 1 else "s"
         message = f"{manifest.model} {manifest.version} answered {answered.rows} instance{plural}"
-        record = self._request("prediction", "INFO", message, facts, manifest, ("answered", 200))
-        record["marked"] = answered.marks.total
-        self._send(record, self._instances(facts.request_id, manifest, answered))
+        head = self._head("prediction", "INFO", message, manifest)
+        record = _request(head, facts, "answered", 200, marked=answered.marks.total)
+        self._send(record, lambda: self._instances(facts.request_id, manifest, answered))
 
     def refused(self, facts: Facts, manifest: Manifest | None, error: RequestError) -> None:
         """Record a request that was refused, without any of its values."""
-        outcome = (error.code, error.status)
-        record = self._request("rejection", "WARNING", f"refused: {error.code}", facts, manifest, outcome)
-        record["invalid_instances"] = error.invalid if isinstance(error, InvalidInstances) else 0
-        self._send(record, {})
+        head = self._head("rejection", "WARNING", f"refused: {error.code}", manifest)
+        invalid = error.invalid if isinstance(error, InvalidInstances) else 0
+        self._send(_request(head, facts, error.code, error.status, invalid=invalid))
 
     def failed(self, facts: Facts, manifest: Manifest | None, error: PilotlightError, stack_trace: str) -> None:
         """Record a request that could not be answered through no fault of the caller."""
-        outcome = (error.code, error.status)
-        record = self._request("failure", "ERROR", f"failed: {error.code}", facts, manifest, outcome)
-        self._send(record, {"stack_trace": stack_trace})
+        head = self._head("failure", "ERROR", f"failed: {error.code}", manifest)
+        self._send(_request(head, facts, error.code, error.status), lambda: {"stack_trace": stack_trace})
 
     def loaded(self, manifest: Manifest, source: str, parts: Mapping[str, float]) -> None:
         """Record a load; `parts` in milliseconds."""
-        message = f"{manifest.model} {manifest.version} loaded from the {source}"
-        self._load(
-            "load", "INFO", message, (manifest.model, manifest.version, manifest.engine), "loaded", source, parts, {}
-        )
+        head = self._head("load", "INFO", f"{manifest.model} {manifest.version} loaded from the {source}", manifest)
+        self._send(_load(head, "loaded", source, parts))
 
     def load_failed(self, reason: str, source: str, parts: Mapping[str, float], stack_trace: str) -> None:
         """Record a load that failed, with the reason that callers see and the stack that they do not."""
-        extras = {"stack_trace": stack_trace}
-        self._load("load_failure", "ERROR", reason, ("", 0, ""), "load_failed", source, parts, extras)
+        head = self._head("load_failure", "ERROR", reason, None)
+        self._send(_load(head, "load_failed", source, parts), lambda: {"stack_trace": stack_trace})
 
-    def _load(
-        self,
-        kind: str,
-        severity: str,
-        message: str,
-        who: tuple[str, int, str],
-        outcome: str,
-        source: str,
-        parts: Mapping[str, float],
-        extras: Mapping[str, Any],
-    ) -> None:
-        record = LoadRecord(
-            **self._head(kind, severity, message, *who),
-            outcome=outcome,
-            source=source,
-            import_ms=parts["import"],
-            fetch_ms=parts["fetch"],
-            verify_ms=parts["verify"],
-            load_ms=parts["load"],
-            replay_ms=parts["replay"],
-            total_ms=sum(parts.values()),
-        )
-        self._send(record, extras)
-
-    def _request(
-        self,
-        kind: str,
-        severity: str,
-        message: str,
-        facts: Facts,
-        manifest: Manifest | None,
-        outcome: tuple[str, int],
-    ) -> RequestRecord:
-        who = (manifest.model, manifest.version, manifest.engine) if manifest else ("", 0, "")
-        return RequestRecord(
-            **self._head(kind, severity, message, *who),
-            request_id=facts.request_id,
-            dialect=facts.dialect,
-            outcome=outcome[0],
-            status=outcome[1],
-            instances=facts.instances,
-            invalid_instances=0,
-            marked=0,
-            body_bytes=facts.body_bytes,
-            read_ms=facts.read_ms,
-            validate_ms=facts.validate_ms,
-            predict_ms=facts.predict_ms,
-            total_ms=facts.total_ms,
-            **facts.trace,  # type: ignore[typeddict-item]
-        )
-
-    def _head(self, kind: str, severity: str, message: str, model: str, version: int, engine: str) -> RecordHead:
+    def _head(self, kind: str, severity: str, message: str, manifest: Manifest | None) -> RecordHead:
+        """Return the start of a record; before a version is loaded, what the pin names is not known to be true."""
         return RecordHead(
             severity=severity,
             time=datetime.now(UTC).isoformat(),
@@ -185,9 +131,9 @@ class Recorder:
             kind=kind,
             service=self._service,
             revision=self._revision,
-            model=model,
-            version=version,
-            engine=engine,
+            model=manifest.model if manifest else "",
+            version=manifest.version if manifest else 0,
+            engine=manifest.engine if manifest else "",
         )
 
     def _instances(self, request_id: str, manifest: Manifest, answered: Answered) -> dict[str, Any]:
@@ -210,16 +156,51 @@ class Recorder:
         content = orjson.dumps(value, default=str)
         return hashlib.blake2b(content, digest_size=16, key=self._hash_key).hexdigest()
 
-    def _send(self, record: LoadRecord | RequestRecord, extras: Mapping[str, Any]) -> None:
+    def _send(self, record: LoadRecord | RequestRecord, extras: Callable[[], Mapping[str, Any]] = dict) -> None:
         """Write a record; whatever goes wrong with it, the answer that it tells of is not affected."""
         try:
-            line = {**record, **extras}
+            line = {**record, **extras()}
             if self._dropped:
                 line["records_dropped"] = self._dropped
             taken = self._write(orjson.dumps(line, default=str) + b"\n")
         except (TypeError, ValueError, OSError):
             taken = False
         self._dropped = 0 if taken else self._dropped + 1
+
+
+def _request(
+    head: RecordHead, facts: Facts, outcome: str, status: int, *, invalid: int = 0, marked: int = 0
+) -> RequestRecord:
+    return RequestRecord(
+        **head,
+        **facts.trace,  # type: ignore[typeddict-item]
+        request_id=facts.request_id,
+        dialect=facts.dialect,
+        outcome=outcome,
+        status=status,
+        instances=facts.instances,
+        invalid_instances=invalid,
+        marked=marked,
+        body_bytes=facts.body_bytes,
+        read_ms=facts.read_ms,
+        validate_ms=facts.validate_ms,
+        predict_ms=facts.predict_ms,
+        total_ms=facts.total_ms,
+    )
+
+
+def _load(head: RecordHead, outcome: str, source: str, parts: Mapping[str, float]) -> LoadRecord:
+    return LoadRecord(
+        **head,
+        outcome=outcome,
+        source=source,
+        import_ms=parts["import"],
+        fetch_ms=parts["fetch"],
+        verify_ms=parts["verify"],
+        load_ms=parts["load"],
+        replay_ms=parts["replay"],
+        total_ms=sum(parts.values()),
+    )
 
 
 class _Lines:
