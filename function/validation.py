@@ -32,6 +32,7 @@ Columns = dict[str, list[Value]]
 MAX_DETAILS = 50
 FOUND_LENGTH = 64
 CATEGORIES_SHOWN = 12
+EXACT = 2.0**53  # a float beyond this may be another integer rounded
 
 
 class Instances(NamedTuple):
@@ -208,8 +209,7 @@ def _plain(feature: Feature) -> Any:
     match feature.type:
         case "integer":
             # Frames with missing integers hold them as 3.0, and so do their callers: whole floats are integers here.
-            largest = _largest_float(limits.high)
-            whole = Annotated[float, *number, MultipleOf(1), Le(largest)]
+            whole = Annotated[float, *number, MultipleOf(1), Ge(-EXACT), Le(EXACT)]
             return Annotated[Annotated[int, Strict(), *within] | whole, Field(union_mode="left_to_right")]
         case "number":
             return Annotated[float, *number]
@@ -220,11 +220,6 @@ def _plain(feature: Feature) -> Any:
         case "datetime":
             moment = AwareDatetime if _is_aware(feature) else NaiveDatetime
             return Annotated[moment, Strict(False), BeforeValidator(_require_text)]
-
-
-def _largest_float(limit: float) -> float:
-    """Return the largest float not above a limit: 2**63 - 1 is none, and rounds up."""
-    return float(limit) if math.isinf(limit) or int(float(limit)) <= limit else math.nextafter(float(limit), 0.0)
 
 
 def _require_text(value: Any) -> Any:
