@@ -1,0 +1,142 @@
+"""The client that measures, run in a process of its own; raw sockets, so that its cost stays far below a server's.
+
+The job is one JSON object on stdin (`{"measure": "latencies", "port": 8080, ...}`: a function below and its arguments),
+the result one JSON value on stdout. It knows no timeouts: a server that hangs is the business of whoever started both.
+"""
+
+import gc
+import json
+import re
+import selectors
+import socket
+import sys
+import time
+from contextlib import ExitStack
+
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+CHUNK_BYTES = 1 << 16
+
+
+def post(path: str, body: str) -> bytes:
+    """Return a keep-alive POST request with a JSON body, ready to be sent in one piece."""
+    content = body.encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+    )
+    return head.encode() + b"\r\n\r\n" + content
+
+
+def connect(port: int) -> socket.socket:
+    """Return a connection to a port of this machine that sends without waiting for more."""
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def exchange(connection: socket.socket, request: bytes) -> bytes:
+    """Send one request and return the whole answer, head included, whatever its status."""
+    connection.sendall(request)
+    answer = receive(connection)
+    while missing_bytes(answer):
+        answer += receive(connection)
+    return answer
+
+
+def latencies(
+    port: int, path: str, body: str, requests: int, warm_up: int, seconds: float, blocking: bool
+) -> list[float]:
+    """Return the microseconds of each request on one connection; stops early when the seconds are over.
+
+    A client that sleeps while it waits (blocking) also measures how long its system takes to wake it, on a virtual
+    machine more than half of an echo's time. One that has a CPU to itself had better not.
+    """
+    request = post(path, body)
+    taken = []
+    with connect(port) as connection:
+        connection.setblocking(blocking)
+        for _ in range(warm_up):
+            require_ok(exchange(connection, request))
+        end = time.perf_counter() + seconds
+        for _ in range(requests):
+            before = time.perf_counter()
+            answer = exchange(connection, request)
+            after = time.perf_counter()
+            require_ok(answer)
+            taken.append((after - before) * 1e6)
+            if after > end:
+                break
+    return taken
+
+
+def throughput(port: int, path: str, body: str, connections: int, seconds: float) -> float:
+    """Return the answers a second over several connections, each with one request under way at any time."""
+    request = post(path, body)
+    answered = 0
+    with ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        unfinished = {stack.enter_context(connect(port)): b"" for _ in range(connections)}
+        for connection in unfinished:
+            selector.register(connection, selectors.EVENT_READ)
+            connection.sendall(request)
+        start = now = time.perf_counter()
+        # At least one answer, however slow the server: a rate of zero would hide how slow.
+        while now < start + seconds or not answered:
+            for key, _ in selector.select():
+                connection = key.fileobj
+                answer = unfinished[connection] + receive(connection)
+                if missing_bytes(answer):
+                    unfinished[connection] = answer
+                    continue
+                require_ok(answer)
+                unfinished[connection] = b""
+                answered += 1
+                connection.sendall(request)
+            now = time.perf_counter()
+    return answered / (now - start)
+
+
+def receive(connection: socket.socket) -> bytes:
+    """Return the next bytes of an answer, asking again and again where the connection does not block.
+
+    Raises ConnectionError when the server has closed the connection.
+    """
+    while True:
+        try:
+            received = connection.recv(CHUNK_BYTES)
+        except BlockingIOError:
+            continue
+        if not received:
+            raise ConnectionError("expected an answer on a kept-alive connection, found it closed by the server")
+        return received
+
+
+def missing_bytes(answer: bytes) -> int:
+    """Return how many bytes an answer still lacks; 1 while its head is incomplete.
+
+    Raises ValueError for an answer without Content-Length (chunked answers are not understood).
+    """
+    head = answer.find(b"\r\n\r\n")
+    if head < 0:
+        return 1
+    length = CONTENT_LENGTH.search(answer, 0, head)
+    if length is None:
+        raise ValueError(f"expected a Content-Length header, found {answer[:head]!r}")
+    return head + 4 + int(length[1]) - len(answer)
+
+
+def status(answer: bytes) -> int:
+    """Return the HTTP status of an answer."""
+    return int(answer[9:12])
+
+
+def require_ok(answer: bytes) -> None:
+    """Raise ValueError with the whole answer unless its status is 200: an error is quick, but no prediction."""
+    if status(answer) != 200:
+        raise ValueError(f"expected status 200, found {answer.decode(errors='replace')}")
+
+
+if __name__ == "__main__":
+    gc.disable()
+    job = json.load(sys.stdin)
+    measure = {"latencies": latencies, "throughput": throughput}[job.pop("measure")]
+    json.dump(measure(**job), sys.stdout)
