@@ -23,6 +23,11 @@ class Intake:
         self._requests = 0
         self._bytes = 0
 
+    @property
+    def alone(self) -> bool:
+        """Whether the request under way is the only one."""
+        return self._requests == 1
+
     @asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
         """Yield a request's body and count it as under way until the block ends.

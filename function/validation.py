@@ -56,7 +56,7 @@ class Validator:
         self._features = {feature.name: feature for feature in signature.features}
         self._names = list(self._features)
         self._positions = {name: str(index) for index, name in enumerate(self._names)}
-        self._marked = [feature for feature in signature.features if _has_marks(feature)]
+        self._marked = [(feature, _finder(feature)) for feature in signature.features if _has_marks(feature)]
         self._validate = TypeAdapter(instance_type(signature)).validator.validate_python
 
     def columns(self, instances: Instances) -> Columns:
@@ -82,13 +82,12 @@ class Validator:
         """Return the values that are far outside the training range, or of a category that training never had."""
         details: list[Detail] = []
         total = 0
-        for feature in self._marked:
-            usual = _usual(feature)
-            for index, value in enumerate(columns[feature.name]):
-                if value is not None and not usual(value):
-                    total += 1
-                    if len(details) < MAX_DETAILS:
-                        details.append(_detail(at(index), feature.name, _usual_text(feature), value))
+        for feature, find in self._marked:
+            for index in find(columns[feature.name]):
+                total += 1
+                if len(details) < MAX_DETAILS:
+                    value = columns[feature.name][index]
+                    details.append(_detail(at(index), feature.name, _usual_text(feature), value))
         return Marks(details, total)
 
     def _named(self, instance: Any) -> Any:
@@ -255,11 +254,15 @@ def _has_marks(feature: Feature) -> bool:
     return feature.outside == "mark" and feature.bounds() is not None
 
 
-def _usual(feature: Feature) -> Callable[[Any], bool]:
+def _finder(feature: Feature) -> Callable[[Sequence[Any]], list[int]]:
+    """Return the function from a column's values to the positions of the unusual ones."""
     if feature.categories is not None:
-        return frozenset(feature.categories).__contains__
+        known = {*feature.categories, None}
+        return lambda values: [index for index, value in enumerate(values) if value not in known]
     low, high = feature.bounds() or (0.0, 0.0)
-    return lambda value: low <= value <= high
+    return lambda values: [
+        index for index, value in enumerate(values) if value is not None and not low <= value <= high
+    ]
 
 
 def _usual_text(feature: Feature) -> str:
