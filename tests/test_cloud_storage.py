@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from tests.cloud.messages import Request
 from tests.cloud.storage import objects
 from tests.cloud.storage.checksums import compute
 from tests.cloud.storage.service import BEHAVIOUR
+from tests.cloud.terraform import initialise, run_terraform
 from tests.cloud.tripwire import Tripwire
 
 ROOT = Path(__file__).parents[1]
@@ -935,28 +935,3 @@ resource "google_storage_bucket_object" "manifest" {
   name    = "churn/1/manifest.json"
 }
 """
-
-
-def initialise(folder: Path) -> None:
-    """Run terraform init, from a local mirror or the registry; skip the test where neither is possible."""
-    if shutil.which("terraform") is None:
-        pytest.skip("terraform is not on PATH")
-    done = terraform(folder, {}, "init")
-    if done.returncode:
-        pytest.skip(f"terraform init cannot get the google provider: {done.stderr.strip()[-300:]}")
-
-
-def run_terraform(folder: Path, environment: dict[str, str], *arguments: str) -> None:
-    """Run terraform and show what it said where it failed."""
-    done = terraform(folder, environment, *arguments)
-    assert done.returncode == 0, f"terraform {arguments[0]}:\n{done.stdout}\n{done.stderr}"
-
-
-def terraform(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run terraform with a fake token and nothing of the caller's cloud settings."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    settings = {"CHECKPOINT_DISABLE": "1", "GOOGLE_OAUTH_ACCESS_TOKEN": "x", "TF_IN_AUTOMATION": "1"}
-    command = ["terraform", *arguments, "-input=false", "-no-color"]
-    return subprocess.run(
-        command, cwd=folder, env={**kept, **settings, **environment}, capture_output=True, text=True, timeout=200
-    )

@@ -1,0 +1,33 @@
+"""The real terraform, run with nothing of the caller's cloud settings."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+def initialise(folder: Path) -> None:
+    """Run terraform init, from a local mirror or the registry; skip the test where neither is possible."""
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not on PATH")
+    done = terraform(folder, {}, "init")
+    if done.returncode:
+        pytest.skip(f"terraform init cannot get the google provider: {done.stderr.strip()[-300:]}")
+
+
+def run_terraform(folder: Path, environment: dict[str, str], *arguments: str) -> None:
+    """Run terraform and show what it said where it failed."""
+    done = terraform(folder, environment, *arguments)
+    assert done.returncode == 0, f"terraform {arguments[0]}:\n{done.stdout}\n{done.stderr}"
+
+
+def terraform(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run terraform with a fake token and nothing of the caller's cloud settings."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    settings = {"CHECKPOINT_DISABLE": "1", "GOOGLE_OAUTH_ACCESS_TOKEN": "x", "TF_IN_AUTOMATION": "1"}
+    command = ["terraform", *arguments, "-input=false", "-no-color"]
+    return subprocess.run(
+        command, cwd=folder, env={**kept, **settings, **environment}, capture_output=True, text=True, timeout=200
+    )
