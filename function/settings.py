@@ -24,10 +24,10 @@ class Settings(BaseModel):
         description="Where versions live: gs://bucket/prefix or file:///folder",
     )
     pin_file: Path = Field(default=ROOT / "function" / "pin.json", description="The pin: which version to serve")
-    max_body_mb: float = Field(default=32, gt=0, le=1024, description="The largest request body, in MiB")
+    max_body_mb: float = Field(default=16, gt=0, le=1024, description="The largest request body, in MiB")
     max_instances: int = Field(default=100_000, ge=1, description="The most instances in one request")
     max_in_flight: int = Field(default=200, ge=1, description="Requests under way before a 429")
-    max_in_flight_mb: float = Field(default=64, gt=0, description="Their bodies together, in MiB, before a 429")
+    max_in_flight_mb: float = Field(default=32, gt=0, description="Their bodies together, in MiB, before a 429")
     body_timeout_seconds: float = Field(default=30, gt=0, description="How long a body may take to arrive")
     store_timeout_seconds: float = Field(default=20, gt=0, description="How long one object of the store is asked for")
     load_timeout_seconds: float = Field(default=60, gt=0, description="How long a request waits for the model")

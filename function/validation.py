@@ -1,6 +1,7 @@
 """Instances to columns, held against the signature: every fault of every instance, or columns to be trusted."""
 
 import difflib
+import itertools
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -55,6 +56,7 @@ class Validator:
     def __init__(self, signature: Signature) -> None:
         self._features = {feature.name: feature for feature in signature.features}
         self._names = list(self._features)
+        self._nullable = [feature.name for feature in signature.features if feature.nullable]
         self._positions = {name: str(index) for index, name in enumerate(self._names)}
         self._marked = [(feature, _finder(feature)) for feature in signature.features if _has_marks(feature)]
         self._validate = TypeAdapter(instance_type(signature)).validator.validate_python
@@ -65,13 +67,13 @@ class Validator:
         details: list[Detail] = []
         invalid = 0
         for index, instance in enumerate(instances.rows):
-            try:
-                rows.append(self._validate(self._named(instance)))
-            except ValidationError:
-                row, faults = self._second_look(instance, instances.at(index))
+            row = self._row(instance)
+            if row is not None:
                 rows.append(row)
-                invalid += bool(faults)
-                details += faults[: MAX_DETAILS - len(details)]
+                continue
+            invalid += 1
+            if len(details) < MAX_DETAILS:
+                details += self._faults(instance, instances.at(index))[: MAX_DETAILS - len(details)]
         if invalid:
             total = len(instances.rows)
             verb = "is" if invalid == 1 else "are"
@@ -90,43 +92,53 @@ class Validator:
                     details.append(_detail(at(index), feature.name, _usual_text(feature), value))
         return Marks(details, total)
 
+    def _row(self, instance: Any) -> dict[str, Value] | None:
+        """Return an instance's values by name, or None where it does not fit the signature."""
+        named = self._named(instance)
+        if type(named) is not dict or len(named) > len(self._names):
+            return None  # pydantic would list each of a million unknown names
+        try:
+            row: dict[str, Value] = self._validate(named)
+        except ValidationError:
+            read = self._with_missing(named)
+            return None if read is named else self._row(read)
+        return row
+
     def _named(self, instance: Any) -> Any:
-        """Give a positional instance its names; anything else is left for pydantic to judge."""
+        """Give a positional instance its names."""
         if type(instance) is list and len(instance) == len(self._names):
             return dict(zip(self._names, instance, strict=True))
         return instance
 
-    def _second_look(self, instance: Any, where: str) -> tuple[dict[str, Value], list[Detail]]:
-        """Read NaN as missing where that is allowed, or say all that is wrong."""
+    def _with_missing(self, named: dict[str, Any]) -> dict[str, Any]:
+        """Read NaN as missing where that is allowed; return the same object where there is none."""
+        missing = {
+            name: None for name in self._nullable if isinstance(value := named.get(name), float) and value != value
+        }
+        return {**named, **missing} if missing else named
+
+    def _faults(self, instance: Any, where: str) -> list[Detail]:
+        """Return all that is wrong with an instance, as far as it fits an answer."""
         named = self._named(instance)
         if not isinstance(named, dict):
-            return {}, [Detail(at=where, expected=self._row_text(), found=found(instance))]
-        # Looked at apart from the rest: pydantic would list each of a million unknown names.
-        unknown = [name for name in named if name not in self._features]
-        faults = [self._unknown(where, name) for name in unknown[:MAX_DETAILS]]
+            return [Detail(at=where, expected=self._row_text(), found=found(instance))]
+        unknown = itertools.islice((name for name in named if name not in self._features), MAX_DETAILS)
+        faults = [self._unknown(where, name) for name in unknown]
         known = {name: named[name] for name in self._names if name in named}
         try:
-            row = self._validate(self._with_missing(known))
+            self._validate(self._with_missing(known))
         except ValidationError as error:
-            faults += self._faults(error, where, self._positions if isinstance(instance, list) else None)
-            return {}, faults[:MAX_DETAILS]
-        return row, faults
+            faults += self._value_faults(error, where, self._positions if isinstance(instance, list) else None)
+        return faults
 
-    def _with_missing(self, instance: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: None if isinstance(value, float) and value != value and self._features[name].nullable else value
-            for name, value in instance.items()
-        }
-
-    def _faults(self, error: ValidationError, where: str, positions: dict[str, str] | None) -> list[Detail]:
+    def _value_faults(self, error: ValidationError, where: str, positions: dict[str, str] | None) -> list[Detail]:
         """Return one fault a feature, however many alternatives pydantic tried for it."""
         faults: dict[str, Detail] = {}
         for line in error.errors(include_url=False, include_context=False):
             name = str(line["loc"][0])
             if name not in faults:
-                missing = line["type"] == "missing"
                 at = f"{where}/{_escape(positions[name] if positions else name)}"
-                text = "nothing" if missing else found(line["input"])
+                text = "nothing" if line["type"] == "missing" else found(line["input"])
                 faults[name] = Detail(at=at, expected=expected(self._features[name]), found=text)
         return list(faults.values())
 

@@ -36,7 +36,7 @@ def test_every_described_operation_holds_for_long(mode: schemathesis.GenerationM
 
 
 def _check_operations(server: Server, mode: schemathesis.GenerationMode, how_long: settings) -> int:
-    """Call every operation of the server's own OpenAPI, as a caller reads it; return how many: all but the document itself."""
+    """Call every operation of the server's own OpenAPI but the one for the document itself; return how many."""
     document = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     operations = [result.ok() for result in document.get_all_operations()]
     for operation in operations:

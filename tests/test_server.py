@@ -122,6 +122,30 @@ def test_overload_is_refused_with_retry_after(environment: dict[str, str], tmp_p
             assert server.client.get("/health/live").status_code == 200
 
 
+def test_bodies_under_way_share_one_budget(environment: dict[str, str], tmp_path: Path) -> None:
+    """While large bodies are held, another one gets a 429 instead of more memory; when they are gone, it is read."""
+    small = {**environment, "MAX_BODY_MB": "1", "MAX_IN_FLIGHT_MB": "1"}
+    with Server(small, tmp_path) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n" + b" " * 900_000)
+            deadline = time.monotonic() + 10
+            while (response := server.client.post("/predict", content=b" " * 300_000)).status_code == 400:
+                assert time.monotonic() < deadline  # the first body is still arriving
+            error(response, 429, "overloaded")
+        server.wait_for_records("rejection", 2)
+        while (response := server.client.post("/predict", content=b" " * 300_000)).status_code == 429:
+            assert time.monotonic() < deadline
+        error(response, 400, "malformed_json")
+
+
+def test_one_worker_runs_uvloop_and_httptools(server: Server) -> None:
+    """The model is loaded by one process, with the fast loop and parser in it."""
+    (worker,) = _workers(server)
+    maps = Path(f"/proc/{worker}/maps").read_text()
+    assert "uvloop" in maps
+    assert "httptools" in maps
+
+
 def test_the_environment_is_checked_whole_before_serving(tmp_path: Path) -> None:
     """A process whose environment cannot be used ends at once and names every variable at fault."""
     environment = {**os.environ, "MODEL_STORE": "s3://bucket", "MAX_INSTANCES": "many", "MAX_BODY_MB": "-1"}
@@ -136,7 +160,10 @@ def test_the_environment_is_checked_whole_before_serving(tmp_path: Path) -> None
     assert [line.split(":")[0] for line in lines[1:]] == ["MODEL_STORE", "MAX_BODY_MB", "MAX_INSTANCES"]
 
 
+def _workers(server: Server) -> list[str]:
+    return Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+
+
 def _resident_mb(server: Server) -> float:
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in children]
+    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in _workers(server)]
     return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
