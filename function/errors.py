@@ -155,19 +155,3 @@ class ModelUnavailable(ServiceError):
 
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message, headers={"retry-after": str(retry_after_seconds)})
-
-
-ERRORS: tuple[type[PilotlightError], ...] = (
-    MalformedJson,
-    InvalidBody,
-    UnknownPath,
-    MethodNotAllowed,
-    BodyTimeout,
-    BodyTooLarge,
-    TooManyInstances,
-    UnsupportedMediaType,
-    InvalidInstances,
-    Overloaded,
-    PredictionFailed,
-    ModelUnavailable,
-)

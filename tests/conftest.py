@@ -1,5 +1,7 @@
 """Fixtures, each a link of one chain: toy -> store -> pinned -> app -> client, and server for a real process."""
 
+import gc
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from starlette.testclient import TestClient
 from function.store import FileStore
 from lifecycle.pinning import write_pin
 from lifecycle.versions import Version
+from tests.cloud import CloudDouble
 from tests.server import ROOT, Server
 from tests.toys import TOYS, publish_toy
 
@@ -70,3 +73,16 @@ def server(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     """Return a real process that serves the binary toy, started from another folder."""
     with Server(environment, tmp_path_factory.mktemp("elsewhere")) as running:
         yield running
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudDouble]:
+    """Return a double of Cloud Storage with a bucket, which clients find by themselves."""
+    with CloudDouble(buckets=["models"]) as double:
+        for name, value in double.environment.items():
+            monkeypatch.setenv(name, value)
+        yield double
+    # The client forgets the connection of an answer that it retries; the collector must find it here, not in the
+    # middle of another test, where its ResourceWarning would be an error.
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        gc.collect()

@@ -44,15 +44,6 @@ def server(folder: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudDouble]:
-    """Return a double of Cloud Storage with a bucket, which clients find by themselves."""
-    with CloudDouble(buckets=["models"]) as double:
-        for name, value in double.environment.items():
-            monkeypatch.setenv(name, value)
-        yield double
-
-
-@pytest.fixture
 def cloud_server(cloud: CloudDouble, toy: Toy, tmp_path: Path) -> Iterator[Server]:
     """Return a process that serves from a bucket, and has not loaded yet."""
     with contextlib.closing(open_store("gs://models/prefix")) as store:

@@ -1,10 +1,8 @@
 """Both kinds of store keep the same promises: whole objects, create-only writes, compare-and-set."""
 
 import contextlib
-import gc
 import multiprocessing
 import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,19 +10,6 @@ import pytest
 
 from function.store import AlreadyExists, Conflict, Corrupt, FileStore, NotFound, Store, Unavailable, open_store
 from tests.cloud import CloudDouble
-
-
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudDouble]:
-    """Return a double of Cloud Storage with a bucket, which clients find by themselves."""
-    with CloudDouble(buckets=["models"]) as double:
-        for name, value in double.environment.items():
-            monkeypatch.setenv(name, value)
-        yield double
-    # The client forgets the connection of an answer that it retries; the collector must find it here, not in the
-    # middle of another test, where its ResourceWarning would be an error.
-    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        gc.collect()
 
 
 @pytest.fixture

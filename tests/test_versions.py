@@ -29,7 +29,6 @@ from lifecycle.versions import (
     read_version,
     sweep,
 )
-from tests.cloud import CloudDouble
 from tests.toys import publish_toy, regression
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,16 +42,14 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 @pytest.fixture(params=["file", "gs"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Return an empty store of each kind."""
     if request.param == "file":
         yield open_store(tmp_path.as_uri())
         return
-    with CloudDouble(buckets=["models"]) as double:
-        for name, value in double.environment.items():
-            monkeypatch.setenv(name, value)
-        with contextlib.closing(open_store("gs://models")) as opened:
-            yield opened
+    request.getfixturevalue("cloud")
+    with contextlib.closing(open_store("gs://models")) as opened:
+        yield opened
 
 
 class Small:
@@ -130,12 +127,12 @@ def test_a_killed_publisher_leaves_no_half_version(tmp_path: Path) -> None:
         "print('ready', flush=True)\n"
         "while True: publish_toy(FileStore(Path(sys.argv[1])), 'toy', toy)\n"
     )
-    for delay_files in (3, 8, 13):
+    for files in (3, 12, 20):
         command = [sys.executable, "-c", script, str(tmp_path / "store")]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         assert process.stdout
         process.stdout.readline()
-        while len(FileStore(tmp_path / "store").list("toy/")) < delay_files:
+        while len(FileStore(tmp_path / "store").list("toy/")) < files:
             assert process.poll() is None
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
