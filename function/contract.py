@@ -45,6 +45,7 @@ class Feature(Shape):
     missing: Literal["nan", "none"] = "nan"  # what stands for a missing value in a column of dtype object
     categories: tuple[Label, ...] | None = None
     ordered: bool = False  # of dtype category
+    category_dtype: str | None = None  # of dtype category: the dtype of the categories themselves
     minimum: float | None = None
     maximum: float | None = None
     example: Label | None

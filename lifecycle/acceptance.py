@@ -25,6 +25,9 @@ def judge(
         limits.append(_limit(name, f"acceptance.metrics.{name}", bound, _value(metrics, name), where))
     if acceptance.slices:
         for column, values in slice_values.items():
+            if not values:
+                name = f"{acceptance.slices.metric} by {column}, of which no value has enough rows"
+                limits.append(_limit(name, "acceptance.slices", acceptance.slices, math.nan, where))
             for value, measured in values.items():
                 name = f"{acceptance.slices.metric} where {column} is {value}"
                 limits.append(_limit(name, "acceptance.slices", acceptance.slices, measured, where))
@@ -40,7 +43,7 @@ def judge(
 
 def describe(limit: Limit) -> str:
     """Return a limit, the value found and where the limit stands, in one line."""
-    found = "could not be measured" if limit.value is None else f"found {limit.value:.4g}"
+    found = "could not be measured" if limit.value is None else f"found {limit.value:.6g}"
     return f"{limit.name}: {limit.rule} expected, {found} ({limit.stands})"
 
 

@@ -82,7 +82,7 @@ def _slices(manifest: Manifest) -> list[str]:
 
 def _limits(manifest: Manifest) -> list[str]:
     if not manifest.limits:
-        return ["None were stated."]
+        return ["They were not held: no target was given." if manifest.recipe else "None were stated."]
     rows = [
         (limit.name, limit.rule, "not measured" if limit.value is None else f"{limit.value:.4g}", limit.stands)
         for limit in manifest.limits

@@ -1,6 +1,5 @@
 """The verbs, as a command line."""
 
-import hashlib
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,10 +12,11 @@ from function.contract import CARD, Manifest
 from function.store import Store, StoreError, open_store
 from lifecycle import console
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
-from lifecycle.pinning import bake, pin_of, write_pin
+from lifecycle.pinning import bake, pin_of, read_whole, write_pin
 from lifecycle.versions import (
     CHAMPION,
     Version,
+    check_name,
     find_number,
     list_numbers,
     move_alias,
@@ -38,6 +38,16 @@ class StoreUrl(click.ParamType[Store]):
             return open_store(value) if isinstance(value, str) else value
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class ModelName(click.ParamType[str]):
+    """A model's name: it becomes a folder of the store, and must not lead out of it."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name; raises RecipeInvalid for one that no model has."""
+        return check_name(value)
 
 
 def _shared(command: Callable[..., None]) -> Callable[..., None]:
@@ -62,7 +72,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("name", type=ModelName())
 @click.option("--accept-data", is_flag=True, help="Train although the data breaks what the last version was made of")
 @_shared
 def train(name: str, accept_data: bool, store: Store, as_json: bool) -> None:
@@ -75,7 +85,7 @@ def train(name: str, accept_data: bool, store: Store, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("name", type=ModelName())
 @click.option(
     "--pipeline", "pipeline_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True
 )
@@ -96,7 +106,7 @@ def package(
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("name", type=ModelName())
 @_shared
 def versions(name: str, store: Store, as_json: bool) -> None:
     """List a model's versions."""
@@ -117,7 +127,7 @@ def versions(name: str, store: Store, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("name", type=ModelName())
 @click.argument("version", required=False)
 @_shared
 def show(name: str, version: str | None, store: Store, as_json: bool) -> None:
@@ -130,7 +140,7 @@ def show(name: str, version: str | None, store: Store, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("name", type=ModelName())
 @click.argument("version", required=False)
 @_shared
 def verify(name: str, version: str | None, store: Store, as_json: bool) -> None:
@@ -153,7 +163,7 @@ def verify(name: str, version: str | None, store: Store, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("name", type=ModelName())
 @click.argument("version")
 @_shared
 def promote(name: str, version: str, store: Store, as_json: bool) -> None:
@@ -167,7 +177,7 @@ def promote(name: str, version: str, store: Store, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("name", type=ModelName())
 @click.argument("version", required=False)
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where pin.json is written"
@@ -195,6 +205,8 @@ def main() -> int:
     except click.Abort:
         return 130
     except click.ClickException as error:
+        if as_json:
+            console.emit({"error": {"message": error.format_message(), "reasons": []}})
         error.show()
         return error.exit_code
     except StoreError as error:
@@ -241,11 +253,7 @@ def _metrics_text(metrics: dict[str, Any]) -> str:
 
 
 def _check_files(store: Store, version: Version) -> dict[str, bool]:
-    folder = f"{version.manifest.model}/{version.manifest.version}"
-    return {
-        name: hashlib.sha256(store.get(f"{folder}/{name}").content).hexdigest() == file.sha256
-        for name, file in version.manifest.files.items()
-    }
+    return {name: read_whole(store, version, name) is not None for name in version.manifest.files}
 
 
 def _rehearse(store: Store, version: Version) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 from rich.console import Console
 from rich.markdown import Markdown
@@ -13,18 +13,22 @@ from lifecycle.errors import LifecycleError
 
 Say = Callable[[str], None]
 
-_out = Console(highlight=False, soft_wrap=True)
-_progress = Console(stderr=True, highlight=False)
+_out = Console(highlight=False, soft_wrap=True, emoji=False)
+_progress = Console(stderr=True, highlight=False, emoji=False)
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Say]:
-    """Yield a function that says what is being done: a moving line on a terminal, plain lines elsewhere."""
-    if _progress.is_terminal:
-        with _progress.status(title) as status:
-            yield lambda text: status.update(f"{title}: {text}")
-    else:
-        yield lambda text: print(f"{title}: {text}", file=sys.stderr, flush=True)
+    """Yield a function that says what is being done: a moving line on a terminal, plain lines elsewhere.
+
+    Whatever train.py or an estimator prints meanwhile goes to stderr: stdout holds the result and nothing else.
+    """
+    with redirect_stdout(sys.stderr):
+        if _progress.is_terminal:
+            with _progress.status(title) as status:
+                yield lambda text: status.update(f"{title}: {text}")
+        else:
+            yield lambda text: print(f"{title}: {text}", file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:

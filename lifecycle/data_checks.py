@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from lifecycle.data import Data
@@ -40,6 +41,7 @@ def check_frames(data: Data) -> None:
     faults += [f"{column}: in the test frame alone" for column in only_test]
     if set(map(str, data.train)) <= set(data.targets):
         faults.append("train: there is no feature beside the target")
+    faults += _other_types(data)
     if faults:
         raise DataRefused("The frames cannot be used:", faults)
 
@@ -53,11 +55,33 @@ def compare(data: Data, reference: Reference) -> list[Finding]:
     ]
 
 
+def _other_types(data: Data) -> Iterator[str]:
+    """Yield the columns that hold one type of values in the training frame and another in the test frame."""
+    shared = [name for name in data.train.columns.intersection(data.test.columns) if _has_values(data, name)]
+    for name in shared:
+        there, here = _kind(data.train[name]), _kind(data.test[name])
+        if there != here and not {there, here} <= set(NUMBERS):
+            yield f"{name}: {there} in the training frame, {here} in the test frame"
+
+
+def _has_values(data: Data, name: str) -> bool:
+    """Tell whether a column is one column in both frames, with anything in it."""
+    columns = (data.train[name], data.test[name])
+    return all(isinstance(column, pd.Series) and column.notna().any() for column in columns)
+
+
+def _kind(column: pd.Series) -> str:
+    try:
+        return column_type(column)
+    except DataRefused:
+        return f"{pd.api.types.infer_dtype(column, skipna=True)}"
+
+
 def _columns(data: Data, reference: Reference) -> Iterator[Finding]:
     known = {*reference.features, *reference.targets}
-    for name in known - set(data.train.columns):
+    for name in sorted(known - set(data.train.columns)):
         yield Finding("breaks", name, "a column", "none")
-    for name in set(data.train.columns) - known:
+    for name in [column for column in data.train.columns if column not in known]:
         yield Finding("changed", name, "no such column", "a new one")
 
 
@@ -73,14 +97,15 @@ def _feature(column: pd.Series, summary: Summary) -> Iterator[Finding]:
     if missing == 1.0:
         yield Finding("breaks", name, "values", "nothing but missing ones")
         return
-    kind = column_type(column)
+    kind = _kind(column)
     if kind != summary.type and not {kind, summary.type} <= set(NUMBERS):
         yield Finding("breaks", name, f"{summary.type} values", f"{kind} values of dtype {column.dtype}")
         return
     if abs(missing - summary.missing_rate) > MISSING_CHANGE:
         yield Finding("changed", name, f"{summary.missing_rate:.1%} missing", f"{missing:.1%}")
     if summary.quantiles and kind in NUMBERS:
-        yield from _range(column.dropna().astype(float), summary.quantiles)
+        numbers = column.dropna().astype(float)
+        yield from _range(numbers[np.isfinite(numbers)], summary.quantiles)
     if summary.categories is not None:
         yield from _categories(column, summary)
 
@@ -108,5 +133,5 @@ def _targets(data: Data, reference: Reference) -> Iterator[Finding]:
         present = {category_key(value) for value in data.train[name].dropna().unique()}
         if gone := sorted(set(summary.categories) - present):
             yield Finding("breaks", name, f"rows of every class, {', '.join(map(repr, gone))} too", "none")
-        if new := sorted(present - set(summary.categories)):
+        if (new := sorted(present - set(summary.categories))) and not summary.other:
             yield Finding("changed", name, "known classes", f"also {', '.join(map(repr, new))}")

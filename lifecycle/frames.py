@@ -40,7 +40,10 @@ def column_type(column: pd.Series) -> FeatureType:
     """Return what callers send for a column; raises DataRefused for a column that JSON cannot hold."""
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        return column_type(pd.Series(dtype.categories))
+        kind = column_type(pd.Series(dtype.categories, name=column.name))
+        if kind == "datetime":
+            raise DataRefused(f"{column.name}: holds dates as categories; make them dates or text")
+        return kind
     if isinstance(dtype, pd.ArrowDtype):
         raise DataRefused(f"{column.name}: the image has no pyarrow; use the dtype that pandas has without it.")
     checks: list[tuple[Any, FeatureType]] = [
@@ -65,9 +68,13 @@ def column_type(column: pd.Series) -> FeatureType:
 
 def raw_instances(frame: pd.DataFrame, features: tuple[Feature, ...]) -> list[dict[str, Any]]:
     """Return each row as a caller would send it: JSON values, None where missing."""
-    columns = [[_json_value(value) for value in frame[feature.name]] for feature in features]
-    names = [feature.name for feature in features]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return plain_rows(frame[[feature.name for feature in features]])
+
+
+def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return each row of a frame as JSON values by column, None where missing."""
+    columns = [[_json_value(value) for value in frame[name]] for name in frame.columns]
+    return [dict(zip(frame.columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def digest(*frames: pd.DataFrame) -> str:

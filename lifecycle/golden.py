@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 
 from function.contract import GoldenExample, Method, Signature
+from function.errors import InvalidInstances
+from function.validation import Instances, Validator
 from lifecycle.frames import raw_instances
 
 MOST = 40
@@ -30,10 +32,23 @@ def choose_rows(frame: pd.DataFrame, signature: Signature) -> list[int]:
 
 
 def golden_examples(frame: pd.DataFrame, signature: Signature, outputs: dict[Method, list[Any]]) -> list[GoldenExample]:
-    """Return golden examples of a frame; `outputs` holds what the fitted pipeline gave for each of its rows."""
+    """Return golden examples of a frame, of those rows that callers may send.
+
+    `outputs` holds what the fitted pipeline gave for each of its rows.
+    """
     positions = choose_rows(frame, signature)
     instances = raw_instances(frame.iloc[positions], signature.features)
+    validator = Validator(signature)
     return [
         GoldenExample(instance=instance, outputs={method: rows[position] for method, rows in outputs.items()})
         for instance, position in zip(instances, positions, strict=True)
+        if _is_valid(validator, instance)
     ]
+
+
+def _is_valid(validator: Validator, instance: dict[str, Any]) -> bool:
+    try:
+        validator.columns(Instances([instance], str))
+    except InvalidInstances:
+        return False
+    return True

@@ -57,6 +57,8 @@ def name_unknown_globals() -> None:
     find_class = NumpyUnpickler.find_class
 
     def named(self: Any, module: str, name: str) -> Any:
+        if module == "__main__":  # this file here, functions-framework in the image: never the one that was meant
+            raise UnknownGlobal(f"{module}.{name}: made in a script or notebook, which the image does not have")
         try:
             return find_class(self, module, name)
         except (ImportError, AttributeError) as error:
@@ -85,7 +87,8 @@ def _reason(error: BaseException) -> str:
     texts = []
     cause: BaseException | None = error
     while cause is not None:
-        text = " ".join(str(cause).split()) or type(cause).__name__
+        silent = "the file ends early" if isinstance(cause, EOFError) else "no more is known"
+        text = " ".join(str(cause).split()) or silent
         texts.append(text if isinstance(cause, UnknownGlobal) else f"{type(cause).__name__}: {text}")
         if isinstance(cause, UnknownGlobal):
             break

@@ -1,5 +1,6 @@
 """What a model is measured by: one table of metrics a task, each with a bootstrap interval."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -61,11 +62,15 @@ def _hits(outcome: Outcome) -> _Hits:
 
 
 def _of_positive(ratio: Callable[[_Hits], np.ndarray]) -> Measure:
-    """Return a metric of the positive class, or its average over the classes where there are more than two."""
+    """Return a metric of the positive class, or its average over the classes there are, where more than two."""
 
     def measured(outcome: Outcome) -> float:
-        values = ratio(_hits(outcome))
-        return float(values.mean() if outcome.positive is None else values[outcome.positive])
+        hits = _hits(outcome)
+        if outcome.positive is None:
+            return float(ratio(hits)[hits.true + hits.predicted > 0].mean())
+        if not hits.true[outcome.positive]:
+            raise ValueError("no row is of the positive class")
+        return float(ratio(hits)[outcome.positive])
 
     return measured
 
@@ -94,9 +99,14 @@ def _roc_auc(outcome: Outcome) -> float:
     return float(sk.roc_auc_score(outcome.true, outcome.chances, multi_class="ovr", labels=outcome.classes))
 
 
+def _balanced_accuracy(outcome: Outcome) -> float:
+    hits = _hits(outcome)
+    return float(_recall(hits)[hits.true > 0].mean())
+
+
 def _average_precision(outcome: Outcome) -> float:
-    if outcome.positive is None:
-        raise ValueError("average precision is for two classes")
+    if outcome.positive is None or not outcome.is_true.any():
+        raise ValueError("average precision is for two classes, with a row of the positive one")
     return float(sk.average_precision_score(outcome.is_true, outcome.chance))
 
 
@@ -113,7 +123,7 @@ def _rmse(outcome: Outcome) -> float:
 METRICS: dict[str, dict[str, Measure]] = {
     "classification": {
         "accuracy": lambda o: float(np.mean(o.true == o.predicted)),
-        "balanced_accuracy": lambda o: float(_recall(_hits(o)).mean()),
+        "balanced_accuracy": _balanced_accuracy,
         "precision": _of_positive(_precision),
         "recall": _of_positive(_recall),
         "f1": _of_positive(_f1),
@@ -132,13 +142,14 @@ METRICS: dict[str, dict[str, Measure]] = {
 
 
 def measure(name: str, task: str, outcomes: list[Outcome]) -> float:
-    """Return a metric, averaged over the targets; NaN where it cannot be measured."""
+    """Return a metric, averaged over the targets; NaN where it cannot be measured, or overflows."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # undefined values come back as NaN, and are said so
         try:
-            return float(np.mean([METRICS[task][name](outcome) for outcome in outcomes]))
+            value = float(np.mean([METRICS[task][name](outcome) for outcome in outcomes]))
         except (ValueError, TypeError):
-            return float("nan")
+            return math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def measure_all(task: str, test: list[Outcome], train: list[Outcome] | None) -> dict[str, Metric]:
@@ -151,8 +162,9 @@ def measure_all(task: str, test: list[Outcome], train: list[Outcome] | None) -> 
         drawn = draws[:, column]
         drawn = drawn[~np.isnan(drawn)]
         low, high = np.quantile(drawn, [0.025, 0.975]) if drawn.size else (values[name], values[name])
-        on_train = measure(name, task, train) if train else None
-        metrics[name] = Metric(value=values[name], low=float(low), high=float(high), train=on_train)
+        on_train = measure(name, task, train) if train else math.nan
+        kept_train = None if math.isnan(on_train) else on_train
+        metrics[name] = Metric(value=values[name], low=float(low), high=float(high), train=kept_train)
     return metrics
 
 
@@ -161,7 +173,9 @@ def slices(column: Any) -> dict[str, np.ndarray]:
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column) and column.nunique() > MANY_VALUES:
-        column = pd.qcut(column, 4, duplicates="drop")
+        numbers = column.dropna().astype(float)
+        quartiles = np.unique(np.quantile(numbers[np.isfinite(numbers)], [0.25, 0.5, 0.75]))
+        column = pd.cut(column, [-np.inf, *quartiles, np.inf], include_lowest=True)
     groups = column.astype(object).where(column.notna(), "missing").to_numpy()
     texts = np.array([str(value) for value in groups])
     found = {text: np.flatnonzero(texts == text) for text in sorted(set(texts))}

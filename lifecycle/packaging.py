@@ -38,14 +38,18 @@ from function.model import agree
 from function.validation import Instances, Validator
 from lifecycle.acceptance import describe, judge
 from lifecycle.card import write_card
-from lifecycle.errors import ArtifactRefused, LimitsMissed
+from lifecycle.errors import ArtifactRefused, DataRefused, LimitsMissed, RecipeInvalid
 from lifecycle.frames import digest, raw_instances
 from lifecycle.golden import golden_examples
 from lifecycle.metrics import Outcome, measure, measure_all, slices
 from lifecycle.recipe import ROOT, Acceptance, Recipe
 from lifecycle.reference import summarize
-from lifecycle.signature import as_input, learn_features, learn_signature
+from lifecycle.signature import as_input, ask, learn_features, learn_signature
 
+ASKED_ALONE = 5
+ALONE_SLACK = (
+    1e6  # a Gaussian process differs by 1e-11 with the number of rows; looking at other rows differs by far more
+)
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "joblib")
 Say = Callable[[str], None]
 
@@ -93,6 +97,7 @@ def assemble(fitted: Fitted, recipe: Recipe | None, where: Callable[[str], str],
     columns = _feature_columns(fitted)
     features = learn_features(fitted.train[columns], recipe.inputs if recipe else {})
     signature = learn_signature(fitted.pipeline, fitted.train[columns], features, fitted.targets, task)
+    _check_task(recipe, signature, where)
     content = _dump(fitted.pipeline)
     say("measuring")
     on_train = _outputs(fitted.pipeline, signature, fitted.train[columns])
@@ -118,7 +123,9 @@ def assemble(fitted: Fitted, recipe: Recipe | None, where: Callable[[str], str],
         ),
         "estimator": _estimator(fitted.pipeline),
         "metrics": metrics,
-        "slices": sliced,
+        "slices": {
+            column: {value: found for value, found in by.items() if found == found} for column, by in sliced.items()
+        },
         "limits": limits,
         "notes": fitted.notes + refused,
         "positive": positive,
@@ -141,20 +148,32 @@ def check_engine(content: bytes, signature: Signature, frame: pd.DataFrame, outp
     instances = raw_instances(frame, signature.features)
     positions, fault = _valid(validator, instances)
     engine = SklearnEngine(joblib.load(io.BytesIO(content)), signature)
-    rows = [instances[position] for position in positions]
-    answers = engine.predict(validator.columns(Instances(rows, str)), signature.methods) if rows else {}
-    for method, values in answers.items():
-        for position, value in zip(positions, values, strict=True):
-            if not agree(value, _json(outputs[method][position]), signature.magnitudes[method]):
-                raise ArtifactRefused(
-                    f"Served as JSON, row {position} of the examples is answered otherwise by {method}:",
-                    [f"pipeline: {outputs[method][position]}", f"endpoint: {value}"],
-                )
+    # Alone, too: a pipeline that looks at the other rows of a request gives a caller no answer to rely on.
+    for asked in ([positions] if positions else []) + [[position] for position in positions[:ASKED_ALONE]]:
+        rows = Instances([instances[position] for position in asked], str)
+        try:
+            answers = engine.predict(validator.columns(rows), signature.methods)
+        except Exception as error:
+            text = f"Served as JSON, the examples make the pipeline fail: {type(error).__name__}: {error}"
+            raise ArtifactRefused(text) from error
+        _hold(asked, answers, outputs, signature)
     if fault is None:
         return ()
     count = len(instances) - len(positions)
     text = f"{count} of {len(instances)} test rows would be refused by validation"
     return (f"{text}, such as {fault['at']}: expected {fault['expected']}, found {fault['found']}",)
+
+
+def _hold(positions: list[int], answers: Outputs, outputs: Outputs, signature: Signature) -> None:
+    how, slack = ("Alone in a request", ALONE_SLACK) if len(positions) == 1 else ("Served as JSON", 1.0)
+    for method, values in answers.items():
+        scales = [magnitude * slack for magnitude in signature.magnitudes[method]]
+        for position, value in zip(positions, values, strict=True):
+            if not agree(value, _json(outputs[method][position]), scales):
+                raise ArtifactRefused(
+                    f"{how}, row {position} of the examples is answered otherwise by {method}:",
+                    [f"pipeline: {outputs[method][position]}", f"endpoint: {value}"],
+                )
 
 
 def _valid(validator: Validator, instances: list[dict[str, Any]]) -> tuple[list[int], Detail | None]:
@@ -167,6 +186,12 @@ def _valid(validator: Validator, instances: list[dict[str, Any]]) -> tuple[list[
         except InvalidInstances as error:
             fault = fault or error.details[0]
     return positions, fault
+
+
+def _check_task(recipe: Recipe | None, signature: Signature, where: Callable[[str], str]) -> None:
+    found = "classification" if any(output.classes for output in signature.outputs) else "regression"
+    if recipe and recipe.task != found:
+        raise RecipeInvalid(f"{where('task')}: task: {recipe.task}, but the pipeline is one of {found}")
 
 
 def _feature_columns(fitted: Fitted) -> list[str]:
@@ -197,7 +222,7 @@ def _outputs(pipeline: Any, signature: Signature, frame: pd.DataFrame) -> Output
     rows = as_input(frame, signature.form)
     outputs: dict[Method, list[Any]] = {}
     for method in signature.methods:
-        answer = getattr(pipeline, method)(rows)
+        answer = ask(pipeline, method, rows)
         if isinstance(answer, list):
             outputs[method] = [list(row) for row in zip(*(np.asarray(part).tolist() for part in answer), strict=True)]
         else:
@@ -243,9 +268,7 @@ def _measure(
             raise ArtifactRefused(f"acceptance.slices.by: there is no column {column}.")
         parts = {value: [one.take(rows) for one in test] for value, rows in slices(fitted.test[column]).items()}
         sliced[column] = {
-            value: measured
-            for value, outcomes in parts.items()
-            if bound and (measured := measure(bound.metric, signature.task, outcomes)) == measured
+            value: measure(bound.metric, signature.task, outcomes) for value, outcomes in parts.items() if bound
         }
     return measure_all(signature.task, test, train), sliced
 
@@ -256,14 +279,16 @@ def _outcomes(frame: pd.DataFrame, signature: Signature, outputs: Outputs, posit
     for index, output in enumerate(signature.outputs):
         predicted = _target(outputs["predict"], index, signature)
         if output.classes is None:
-            true = frame[output.name].to_numpy(dtype=float)
-            outcomes.append(Outcome(true, np.asarray(predicted, dtype=float), None, None, None))
+            outcomes.append(Outcome(_numbers(frame[output.name]), np.ravel(predicted).astype(float), None, None, None))
             continue
         position = {label: place for place, label in enumerate(output.classes)}
+        if position.keys().isdisjoint(labels := frame[output.name].tolist()):
+            kinds = f"the pipeline has {list(output.classes)[:5]}, found {list(dict.fromkeys(labels))[:5]}"
+            raise DataRefused(f"{output.name}: holds no class of the pipeline; {kinds}")
         chances = _target(outputs["predict_proba"], index, signature) if "predict_proba" in outputs else None
         outcomes.append(
             Outcome(
-                true=np.array([position.get(label, -1) for label in frame[output.name].tolist()]),
+                true=np.array([position.get(label, -1) for label in labels]),
                 predicted=np.array([position[label] for label in predicted]),
                 chances=None if chances is None else np.asarray(chances),
                 classes=np.arange(len(output.classes)),
@@ -271,6 +296,13 @@ def _outcomes(frame: pd.DataFrame, signature: Signature, outputs: Outputs, posit
             )
         )
     return outcomes
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    try:
+        return np.asarray(column.to_numpy(dtype=float))
+    except (TypeError, ValueError) as error:
+        raise DataRefused(f"{column.name}: the pipeline gives numbers, the target holds none: {error}") from error
 
 
 def _target(rows: list[Any], index: int, signature: Signature) -> list[Any]:

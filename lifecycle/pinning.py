@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from function.contract import BLOBS, Pin
-from function.store import Store
+from function.store import NotFound, Store
 from lifecycle.errors import VerifyFailed
 from lifecycle.versions import Version
 
@@ -32,10 +32,19 @@ def bake(store: Store, version: Version, folder: Path) -> int:
     manifest = version.manifest
     contents = {hashlib.sha256(version.content).hexdigest(): version.content}
     for name, file in manifest.files.items():
-        content = store.get(f"{manifest.model}/{manifest.version}/{name}").content
-        if hashlib.sha256(content).hexdigest() != file.sha256:
+        if (content := read_whole(store, version, name)) is None:
             raise VerifyFailed(f"{name} of {manifest.model} {manifest.version} is not what was published.")
         contents[file.sha256] = content
     for sha256, content in contents.items():
         (blobs / sha256).write_bytes(content)
     return sum(map(len, contents.values()))
+
+
+def read_whole(store: Store, version: Version, name: str) -> bytes | None:
+    """Return a file of a version, or None where it is gone or another than the manifest says."""
+    manifest = version.manifest
+    try:
+        content = store.get(f"{manifest.model}/{manifest.version}/{name}").content
+    except NotFound:
+        return None
+    return content if hashlib.sha256(content).hexdigest() == manifest.files[name].sha256 else None

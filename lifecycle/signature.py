@@ -1,5 +1,6 @@
 """A model's signature, learned: features from the training frame, outputs and form from the fitted pipeline."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ import pandas as pd
 
 from function.contract import Feature, Label, Method, Output, Signature
 from lifecycle.errors import ArtifactRefused, DataRefused
-from lifecycle.frames import column_type, raw_instances
+from lifecycle.frames import column_type, plain_rows
 from lifecycle.recipe import InputPolicy
 
 Form = Literal["frame", "array", "column", "records"]
@@ -26,7 +27,7 @@ def learn_features(frame: pd.DataFrame, policies: Mapping[str, InputPolicy]) -> 
     faults += [f"{name!r}: a column's name is text" for name in frame.columns if not isinstance(name, str)]
     faults += [f"{name}: there are two columns of this name" for name in frame.columns[frame.columns.duplicated()]]
     features = []
-    for name in frame.columns if not faults else []:
+    for name in frame.columns[~frame.columns.duplicated(keep=False)]:
         try:
             features.append(_learn_feature(frame[name], policies.get(name, InputPolicy())))
         except DataRefused as error:
@@ -43,6 +44,8 @@ def learn_signature(
     form = find_form(pipeline, frame)
     rows = as_input(frame, form)
     methods = tuple(method for method in get_args(Method) if callable(getattr(pipeline, method, None)))
+    answers = {method: ask(pipeline, method, rows) for method in methods}
+    _check_outputs(pipeline, answers["predict"], targets)
     classes = _classes(pipeline, len(targets))
     return Signature(
         task="classification" if task == "classification" else "regression",
@@ -50,8 +53,17 @@ def learn_signature(
         outputs=tuple(Output(name=name, classes=labels) for name, labels in zip(targets, classes, strict=True)),
         methods=methods,
         form=form,
-        magnitudes={method: magnitudes(getattr(pipeline, method)(rows)) for method in methods},
+        magnitudes={method: magnitudes(answer) for method, answer in answers.items()},
     )
+
+
+def ask(pipeline: Any, method: Method, rows: Any) -> Any:
+    """Return what one of the fitted pipeline's methods gives; raises ArtifactRefused where it fails."""
+    try:
+        return getattr(pipeline, method)(rows)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        raise ArtifactRefused(f"{method}() of the fitted pipeline fails on the {len(rows)} rows:", [reason]) from error
 
 
 def find_form(pipeline: Any, frame: pd.DataFrame) -> Form:
@@ -59,8 +71,10 @@ def find_form(pipeline: Any, frame: pd.DataFrame) -> Form:
     forms: tuple[Form, ...] = ("array", "frame", "column", "records")
     if getattr(pipeline, "feature_names_in_", None) is not None:
         forms = ("frame",)
-    reasons = []
-    head = frame.head(TRIAL_ROWS)
+    reasons: list[str] = []
+    # A frame that is taken for a list of texts gives one answer a column: as many rows would hide it.
+    count = TRIAL_ROWS + (frame.shape[1] == TRIAL_ROWS)
+    head = frame.iloc[np.arange(count) % len(frame)]
     for form in forms:
         if form == "column" and frame.shape[1] != 1:
             continue
@@ -82,8 +96,7 @@ def as_input(frame: pd.DataFrame, form: Form) -> Any:
     if form == "column":
         return frame.iloc[:, 0]
     if form == "records":
-        features = learn_features(frame, {})
-        return [{k: v for k, v in row.items() if v is not None} for row in raw_instances(frame, features)]
+        return [{k: v for k, v in row.items() if v is not None} for row in plain_rows(frame)]
     numeric = all(pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes)
     return frame.to_numpy(dtype=np.float64 if numeric else object, na_value=np.nan)
 
@@ -97,6 +110,20 @@ def magnitudes(output: Any) -> tuple[float, ...]:
         return ()
     finite = np.where(np.isfinite(array), np.abs(array), 0.0).reshape(len(array), -1)
     return tuple(float(value) for value in finite.max(axis=0))
+
+
+def _check_outputs(pipeline: Any, predicted: Any, targets: list[str]) -> None:
+    shape = np.asarray(predicted).shape
+    count = 1 if len(shape) == 1 else shape[1]
+    if count != len(targets):
+        names = ", ".join(targets)
+        raise ArtifactRefused(
+            f"The fitted pipeline gives {count} outputs a row, the targets are {len(targets)}: {names}."
+        )
+    classes = getattr(pipeline, "classes_", None)
+    if count > 1 and classes is not None and not isinstance(classes, list):
+        text = f"A {type(pipeline).__name__} gives {count} labels a row, but classes_ for one of them"
+        raise ArtifactRefused(f"{text}. MultiOutputClassifier, trees, forests and neighbours have classes_ for each.")
 
 
 def _classes(pipeline: Any, targets: int) -> list[tuple[Label, ...] | None]:
@@ -114,9 +141,12 @@ def _learn_feature(column: pd.Series, policy: InputPolicy) -> Feature:
     if present.empty:
         raise DataRefused(f"{column.name}: every value is missing")
     nullable = bool(column.isna().any())
+    if policy.missing == "accept" and isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu":
+        raise DataRefused(f"inputs.{column.name}: missing: accept, but a column of dtype {column.dtype} cannot hold it")
     if policy.missing is not None:
         nullable = policy.missing == "accept"
     categories = _categories(column, present, kind)
+    categorical = column.dtype if isinstance(column.dtype, pd.CategoricalDtype) else None
     low, high = _range(present, kind) if categories is None else (None, None)
     return Feature(
         name=str(column.name),
@@ -125,7 +155,8 @@ def _learn_feature(column: pd.Series, policy: InputPolicy) -> Feature:
         nullable=nullable,
         missing="none" if _is_none_missing(column) else "nan",
         categories=categories,
-        ordered=isinstance(column.dtype, pd.CategoricalDtype) and bool(column.dtype.ordered),
+        ordered=categorical is not None and bool(categorical.ordered),
+        category_dtype=None if categorical is None else str(categorical.categories.dtype),
         minimum=low,
         maximum=high,
         example=_example(present, kind, categories),
@@ -156,7 +187,13 @@ def _range(present: pd.Series, kind: str) -> tuple[float, float] | tuple[None, N
         return None, None
     numbers = present.astype(float)
     finite = numbers[np.isfinite(numbers)]
-    return (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
+    if finite.empty:
+        return None, None
+    low, high = float(finite.min()), float(finite.max())
+    if kind == "integer":  # beyond 2**53 the nearest float may leave out the value that it stands for
+        low = math.nextafter(low, -math.inf) if low > int(present.min()) else low
+        high = math.nextafter(high, math.inf) if high < int(present.max()) else high
+    return low, high
 
 
 def _example(present: pd.Series, kind: str, categories: tuple[Label, ...] | None) -> Label:
@@ -169,7 +206,10 @@ def _example(present: pd.Series, kind: str, categories: tuple[Label, ...] | None
             words.update(set(re.findall(r"\w+", text.lower())))
         return " ".join(word for word, _ in sorted(words.items(), key=lambda pair: (-pair[1], pair[0]))[:5]) or "text"
     else:
-        value = present.sort_values().iloc[len(present) // 2]
+        usual = present[np.isfinite(present.astype(float))] if kind != "datetime" else present
+        if usual.empty:
+            raise DataRefused(f"{present.name}: holds no finite number")
+        value = usual.sort_values().iloc[len(usual) // 2]
     if isinstance(value, pd.Timestamp):
         return str(value.isoformat())
     label: Label = value.item() if isinstance(value, np.generic) else value

@@ -1,27 +1,28 @@
 """The two ways to a new version: run a model's train.py, or package what someone else fitted."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from function.contract import REFERENCE
 from function.store import FileStore, Store
 from lifecycle.data import Data
 from lifecycle.data_checks import Finding, check_frames, compare
-from lifecycle.errors import ArtifactRefused, DataRefused, Missing, RecipeInvalid
+from lifecycle.errors import ArtifactRefused, DataRefused, Missing, RecipeInvalid, VerifyFailed
 from lifecycle.frames import read_frame
 from lifecycle.packaging import Candidate, Fitted, Say, assemble
 from lifecycle.pinning import write_pin
-from lifecycle.recipe import MODELS, Source, Where, check_name, read_recipe, read_source
+from lifecycle.recipe import MODELS, Recipe, Source, Where, check_columns, read_recipe, read_source, train_line
 from lifecycle.reference import Reference
 from lifecycle.rehearsal import rehearse_load, rehearse_unpickling
 from lifecycle.signature import TRIAL_ROWS, as_input, find_form
-from lifecycle.versions import Version, find_number, publish
+from lifecycle.versions import Version, check_name, find_number, publish
 
 
 class Made(NamedTuple):
@@ -41,6 +42,7 @@ def train(store: Store, name: str, say: Say, *, accept_data: bool = False, model
     say("loading data")
     data = _load(source)
     check_frames(data)
+    check_columns(source.recipe, data.train, data.targets, source.where)
     findings = _compare(store, name, data, accept_data)
     say(f"fitting on {len(data.train)} rows")
     pipeline = _fit(source, data)
@@ -62,16 +64,17 @@ def package(
 
     Raises ArtifactRefused, DataRefused, or LimitsMissed where the model has a model.yaml and targets are given.
     """
-    check_name(name)
+    recipe, where = _recipe(models / check_name(name) / "model.yaml")
     say("trying the artifact with the image's packages")
     rehearse_unpickling(pipeline_file)
     pipeline = joblib.load(pipeline_file)
-    if not callable(getattr(pipeline, "predict", None)):
-        raise ArtifactRefused(f"{pipeline_file.name} holds a {type(pipeline).__name__}, which has no predict().")
+    if not (callable(getattr(pipeline, "predict", None)) and callable(getattr(pipeline, "get_params", None))):
+        text = f"{pipeline_file.name} holds a {type(pipeline).__name__}"
+        raise ArtifactRefused(f"{text}, expected a scikit-learn estimator or Pipeline with predict().")
     examples = read_frame(examples_file)
-    absent = [target for target in targets if target not in examples]
-    if absent:
-        raise DataRefused(f"The examples have no column {', '.join(absent)}.")
+    _check_targets(examples, targets)
+    if recipe:
+        check_columns(recipe, examples, targets, where)
     notes = list(_notes(pipeline, examples, targets))
     fitted = Fitted(
         name,
@@ -83,19 +86,31 @@ def package(
         trained_here=False,
         notes=tuple(notes),
     )
-    path = models / name / "model.yaml"
-    recipe = read_recipe(path) if path.is_file() else None
-    where = Where(path, path.read_text(encoding="utf-8")) if recipe else str
     return _publish(store, name, assemble(fitted, recipe, where, say), [], say)
+
+
+def _recipe(path: Path) -> tuple[Recipe | None, Callable[[str], str]]:
+    """Return a model.yaml and where its keys stand; a packaged model may do without."""
+    if not path.is_file():
+        return None, str
+    return read_recipe(path), Where(path, path.read_text(encoding="utf-8"))
+
+
+def _check_targets(examples: pd.DataFrame, targets: Sequence[str]) -> None:
+    there = ", ".join(map(str, examples.columns))
+    faults = [f"{target} is no column; there are {there}" for target in targets if target not in examples]
+    known = [target for target in targets if target in examples]
+    faults += [f"{target} has missing values" for target in known if examples[target].isna().any()]
+    if faults:
+        raise DataRefused("The examples do not have the target:", faults)
 
 
 def _load(source: Source) -> Data:
     try:
         data = source.load()
     except Exception as error:
-        raise RecipeInvalid(
-            f"load() of models/{source.name}/train.py failed: {type(error).__name__}: {error}"
-        ) from error
+        text = f"load() failed at {train_line(error, source.name)}: {type(error).__name__}: {error}"
+        raise RecipeInvalid(text) from error
     if not isinstance(data, Data):
         raise RecipeInvalid(f"load() of models/{source.name}/train.py returned {type(data).__name__}, expected Data")
     return data
@@ -105,11 +120,11 @@ def _fit(source: Source, data: Data) -> Any:
     try:
         pipeline = source.fit(data.train.copy())
     except Exception as error:
-        raise RecipeInvalid(
-            f"fit() of models/{source.name}/train.py failed: {type(error).__name__}: {error}"
-        ) from error
+        text = f"fit() failed at {train_line(error, source.name)}: {type(error).__name__}: {error}"
+        raise RecipeInvalid(text) from error
     if not callable(getattr(pipeline, "predict", None)):
-        raise RecipeInvalid(f"fit() of models/{source.name}/train.py returned {type(pipeline).__name__}, no estimator")
+        text = f"fit() of models/{source.name}/train.py returned {type(pipeline).__name__}, expected a fitted estimator"
+        raise RecipeInvalid(text)
     return pipeline
 
 
@@ -119,7 +134,10 @@ def _compare(store: Store, name: str, data: Data, accept: bool) -> list[Finding]
         number = find_number(store, name, None)
     except Missing:
         return []
-    reference = Reference.model_validate_json(store.get(f"{name}/{number}/{REFERENCE}").content)
+    try:
+        reference = Reference.model_validate_json(store.get(f"{name}/{number}/{REFERENCE}").content)
+    except ValidationError as error:
+        raise VerifyFailed(f"{REFERENCE} of {name} {number} is not what was published.") from error
     findings = compare(data, reference)
     breaking = [str(finding) for finding in findings if finding.level == "breaks"]
     if breaking and not accept:

@@ -1,19 +1,21 @@
 """A model's versions in a store: numbers claimed, files published, aliases moved, leftovers swept."""
 
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from function.contract import ALIASES, CLAIM, MANIFEST, Manifest
 from function.store import AlreadyExists, Conflict, NotFound, Store
-from lifecycle.errors import Missing, VerifyFailed
+from lifecycle.errors import Missing, RecipeInvalid, VerifyFailed
 
 STALE_AFTER = timedelta(hours=24)  # no publisher takes so long
 CHAMPION = "champion"
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")  # a Cloud Run service and a service account are called after it
 
 
 class Publishable(Protocol):
@@ -28,6 +30,14 @@ class Version(NamedTuple):
 
     manifest: Manifest
     content: bytes
+
+
+def check_name(name: str) -> str:
+    """Return a model's name; raises RecipeInvalid for one that no service could have."""
+    if not NAME.fullmatch(name):
+        text = "a model is called by up to 40 lower-case letters, digits and hyphens, a letter first, no hyphen last"
+        raise RecipeInvalid(f"{text}; found {name!r}")
+    return name
 
 
 def publish(store: Store, model: str, candidate: Publishable) -> Version:
@@ -86,9 +96,12 @@ def read_version(store: Store, model: str, number: int) -> Version:
         there = ", ".join(map(str, list_numbers(store, model))) or "none"
         raise Missing(f"{model} has no version {number} in {store.url}; there are: {there}.") from None
     try:
-        return Version(Manifest.model_validate_json(content), content)
+        manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
         raise VerifyFailed(f"The manifest of {model} {number} cannot be read: {error.error_count()} faults.") from error
+    if (manifest.model, manifest.version) != (model, number):
+        raise VerifyFailed(f"The manifest of {model} {number} is that of {manifest.model} {manifest.version}.")
+    return Version(manifest, content)
 
 
 def find_number(store: Store, model: str, wanted: str | None) -> int:
@@ -129,7 +142,12 @@ def _read_aliases(store: Store, model: str) -> tuple[dict[str, int], str | None]
         stored = store.get(f"{model}/{ALIASES}")
     except NotFound:
         return {}, None
-    return json.loads(stored.content), stored.generation
+    try:
+        return TypeAdapter(dict[str, int]).validate_json(stored.content), stored.generation
+    except ValidationError as error:
+        raise VerifyFailed(
+            f"{store.url}/{model}/{ALIASES} cannot be read, expected version numbers by alias."
+        ) from error
 
 
 def _numbers(store: Store, model: str) -> list[int]:

@@ -51,9 +51,11 @@ def input_builder(signature: Signature) -> Callable[[Columns], Any]:
     """
     features = signature.features
     if signature.form == "frame":
-        return lambda columns: pd.DataFrame({f.name: typed_column(f, columns[f.name]) for f in features}, copy=False)
+        builders = [(feature.name, column_builder(feature)) for feature in features]
+        return lambda columns: pd.DataFrame({name: build(columns[name]) for name, build in builders}, copy=False)
     if signature.form == "column":
-        return lambda columns: typed_column(features[0], columns[features[0].name])
+        name, build = features[0].name, column_builder(features[0])
+        return lambda columns: pd.Series(build(columns[name]))
     if signature.form == "records":
         return lambda columns: _records(features, columns)
     numeric = all(feature.type in ("integer", "number", "boolean") for feature in features)
@@ -61,19 +63,21 @@ def input_builder(signature: Signature) -> Callable[[Columns], Any]:
     return lambda columns: np.array([_filled(columns[f.name]) for f in features], dtype=dtype).T
 
 
-def typed_column(feature: Feature, values: Sequence[Value]) -> Any:
-    """Return one column's values with the dtype that it had in training, None as that dtype's missing value."""
+def column_builder(feature: Feature) -> Callable[[Sequence[Value]], Any]:
+    """Return the function from one column's values to a column of the dtype of training, None as its missing value."""
     if feature.dtype == "category":
-        return pd.Categorical(values, categories=list(feature.categories or ()), ordered=feature.ordered)
-    if feature.dtype == "object":
-        column = np.empty(len(values), dtype=object)
-        column[:] = _filled(values) if feature.missing == "nan" else values
-        return column
+        categories = pd.Index(feature.categories or (), dtype=feature.category_dtype)
+        dtype = pd.CategoricalDtype(categories, feature.ordered)
+        return lambda values: pd.Categorical(values, dtype=dtype)
+    if feature.dtype == "object":  # of an array of objects pandas would infer str
+        filled = _filled if feature.missing == "nan" else list
+        return lambda values: pd.Series(filled(values), dtype=object)
     if feature.type == "datetime":
-        return pd.Series(values, dtype=feature.dtype)
-    if feature.dtype[0].islower() and feature.type != "text":
-        return np.array(_filled(values) if feature.nullable else values, dtype=feature.dtype)
-    return pd.array(values, dtype=feature.dtype)  # str, string, Int64, Float64, boolean, ...
+        return lambda values: pd.Series(values, dtype=feature.dtype)
+    own = pd.api.types.pandas_dtype(feature.dtype)
+    if isinstance(own, np.dtype):
+        return lambda values: np.array(_filled(values) if feature.nullable else values, dtype=own)
+    return lambda values: pd.array(values, dtype=own)  # str, string, Int64, Float64, boolean, ...
 
 
 def _filled(values: Sequence[Value]) -> list[Any]:
