@@ -29,7 +29,12 @@ $(READY): requirements-dev.txt
 	@touch $@
 
 serve: $(READY) ## Train and package MODEL if the store has no version of it, then serve it on PORT
-	@$(BIN)/python -m lifecycle versions $(MODEL) >/dev/null 2>&1 || $(BIN)/python -m lifecycle train $(MODEL)
+	@shown=$$($(BIN)/python -m lifecycle versions $(MODEL) 2>&1); code=$$?; \
+		case $$code in \
+			0) ;; \
+			5) $(BIN)/python -m lifecycle train $(MODEL) ;; \
+			*) echo "$$shown" >&2; exit $$code ;; \
+		esac
 	@$(BIN)/python -m lifecycle pin $(MODEL) --out $(PINNED)
 	@echo "Serving $(MODEL) on http://127.0.0.1:$(PORT) (Ctrl-C stops it). Each line below is one prediction record."
 	@PIN_FILE=$(abspath $(PINNED))/pin.json exec $(BIN)/functions-framework --target predict --source function/main.py --asgi --host 127.0.0.1 --port $(PORT)

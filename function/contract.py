@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 MANIFEST = "manifest.json"
 FITTED = "model.joblib"
+COMPILED = "model.npz"
 REFERENCE = "reference.json"
 GOLDEN = "golden.jsonl"
 CARD = "card.md"
@@ -48,6 +49,7 @@ class Feature(Shape):
     category_dtype: str | None = None  # of dtype category: the dtype of the categories themselves
     minimum: float | None = None
     maximum: float | None = None
+    largest: float | None = None  # the largest magnitude that the fitted pipeline takes, where it refuses some floats
     example: Label | None
     unseen: Literal["reject", "mark"] = "reject"  # a category that training never had
     outside: Literal["reject", "mark"] = "mark"  # a number far outside the training range
@@ -129,6 +131,17 @@ class Estimator(Shape):
     parameters: dict[str, str]
 
 
+class Proof(Shape):
+    """The comparison of the compiled model with the fitted pipeline when the version was packaged."""
+
+    verdict: Literal["holds", "fails", "not compiled"]
+    reason: str | None = None  # the step that is not compiled, or the row that differs
+    rows: int = 0  # of the training and test frames
+    hard_rows: int = 0  # built to break it
+    refused_rows: int = 0  # by both engines
+    largest_differences: dict[Method, float] = {}  # of numbers, per method; labels agree on every row
+
+
 class Manifest(Shape):
     """Everything known about a model version; written last, so a version exists if and only if this does."""
 
@@ -138,7 +151,8 @@ class Manifest(Shape):
     created_at: str
     purpose: str
     owner: str
-    engine: Literal["sklearn"]
+    engine: Literal["numpy", "sklearn"]
+    proof: Proof
     signature: Signature
     privacy: Privacy
     files: dict[str, File]

@@ -61,6 +61,7 @@ class Endpoint:
         self._warm = WarmModel(self._load, settings.load_timeout_seconds)
         self._lines = LineWriter(1)
         self._recorder = Recorder(self._lines, settings)
+        self._flush_later: asyncio.TimerHandle | None = None
         self._routes: dict[str, dict[str, Handler]] = {
             "/": {"GET": self._index},
             "/predict": {"POST": self._predict},
@@ -173,8 +174,13 @@ class Endpoint:
         return model
 
     def _flush(self) -> None:
-        if not self._lines.flush():
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
+        """Write what is left of records; one timer at a time tries again."""
+        if not self._lines.flush() and self._flush_later is None:
+            self._flush_later = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_again)
+
+    def _flush_again(self) -> None:
+        self._flush_later = None
+        self._flush()
 
 
 async def _run(in_thread: bool, work: Callable[..., T], *arguments: object) -> T:

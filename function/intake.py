@@ -9,6 +9,7 @@ from starlette.requests import Request
 from function.errors import BodyTimeout, BodyTooLarge, InvalidBody, Overloaded, UnsupportedMediaType
 from function.settings import Settings
 
+JSON = "application/json"
 MIB = 1024 * 1024
 RETRY_AFTER_SECONDS = 1
 
@@ -41,18 +42,17 @@ class Intake:
         held = 0
         self._requests += 1
         try:
-            message = await request.receive()
-            chunks = [message.get("body", b"")]
-            held = self._hold(0, len(chunks[0]))
-            if message.get("more_body"):
-                async with _arrival(self._settings.body_timeout_seconds):
-                    while message.get("more_body"):
-                        message = await request.receive()
-                        chunks.append(message.get("body", b""))
-                        held = self._hold(held, len(chunks[-1]))
-            if message["type"] == "http.disconnect":
-                raise InvalidBody("The body broke off before its end.")
-            yield b"".join(chunks)
+            chunks = []
+            async with _arrival(self._settings.body_timeout_seconds):
+                more = True
+                while more:
+                    message = await request.receive()
+                    if message["type"] == "http.disconnect":
+                        raise InvalidBody("The body broke off before its end.")
+                    chunks.append(message.get("body", b""))
+                    held = self._hold(held, len(chunks[-1]))
+                    more = message.get("more_body", False)
+            yield _whole(chunks, request)
         finally:
             self._requests -= 1
             self._bytes -= held
@@ -84,14 +84,21 @@ async def _arrival(seconds: float) -> AsyncIterator[None]:
 def _check_media(request: Request) -> None:
     """Refuse what is not plain JSON; without a content type a body is taken for JSON."""
     headers = request.headers
-    encoding = headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
+    if headers.get("content-encoding", "").lower() not in ("", "identity"):
         raise UnsupportedMediaType("Send the body uncompressed: no content encoding is read here.")
-    media, _, parameters = headers.get("content-type", "application/json").partition(";")
-    if media.strip().lower() != "application/json" or not _is_utf8(parameters):
-        raise UnsupportedMediaType("Send the body with content-type: application/json, in UTF-8.")
+    media, *parameters = headers.get("content-type", JSON).lower().split(";")
+    if media.strip() not in ("", JSON) or not all(map(_is_utf8, parameters)):
+        raise UnsupportedMediaType(f"Send the body with content-type: {JSON}, in UTF-8.")
 
 
-def _is_utf8(parameters: str) -> bool:
-    name, _, value = parameters.strip().lower().partition("=")
-    return name != "charset" or value.strip('" ') in ("utf-8", "utf8", "us-ascii")
+def _is_utf8(parameter: str) -> bool:
+    """Tell whether a parameter of the content type is none of a charset, or one that UTF-8 covers."""
+    name, _, value = parameter.partition("=")
+    return name.strip() != "charset" or value.strip('" ') in ("utf-8", "utf8", "us-ascii")
+
+
+def _whole(chunks: list[bytes], request: Request) -> bytes:
+    body = b"".join(chunks)
+    if not body and "upgrade" in request.headers:  # uvicorn ends the request where another protocol would begin
+        raise InvalidBody("The body got lost in the offer of another protocol; send it without the header Upgrade.")
+    return body

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from function.contract import (
     BLOBS,
+    COMPILED,
     FITTED,
     GOLDEN,
     MANIFEST,
@@ -202,10 +203,30 @@ def read_pin(pin_file: Path) -> Pin:
 
 
 def _open_engine(manifest: Manifest, files: VersionFiles, timings: Timings) -> Engine:
-    content = files.read(FITTED, manifest.files[FITTED].sha256)
     # One row is not worth a second thread, and instances seldom have a second core. Read when the libraries load.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
+    return (
+        _open_compiled(manifest, files, timings)
+        if manifest.engine == "numpy"
+        else _open_fitted(manifest, files, timings)
+    )
+
+
+def _open_compiled(manifest: Manifest, files: VersionFiles, timings: Timings) -> Engine:
+    content = files.read(COMPILED, manifest.files[COMPILED].sha256)
+    with timings.measured("import"):
+        from function.engines.numpy_engine import read_compiled
+        from function.engines.operations import CompiledInvalid
+    with timings.measured("load"):
+        try:
+            return read_compiled(content)
+        except CompiledInvalid as error:
+            raise LoadFailed("The compiled model of the pinned version cannot be read by this image.") from error
+
+
+def _open_fitted(manifest: Manifest, files: VersionFiles, timings: Timings) -> Engine:
+    content = files.read(FITTED, manifest.files[FITTED].sha256)
     with timings.measured("import"):
         from function.engines.sklearn_engine import SklearnEngine, load_pipeline
     with timings.measured("load"):

@@ -152,6 +152,8 @@ class Validator:
 
     def _row_text(self) -> str:
         count = len(self._names)
+        if count == 1:
+            return "an object with 1 feature, or a list of its value"
         return f"an object with {count} features, or a list of their {count} values in the order of GET /model"
 
 
@@ -176,7 +178,9 @@ def expected(feature: Feature) -> str:
         }[feature.type]
         limits = _limits(feature)
         if limits.shown:
-            text += f" between {limits.low:.12g} and {limits.high:.12g}"
+            text += f" between {_number(limits.low)} and {_number(limits.high)}"
+        elif feature.largest is not None:
+            text += f" of at most {feature.largest:.2g}, either sign"
     return f"{text}, or null" if feature.nullable else text
 
 
@@ -192,7 +196,7 @@ def found(value: Any) -> str:
         return _count(value, "value")
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
-    if isinstance(value, int) and abs(value) >= 2**63:
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return "an integer beyond 64 bits"
     text = orjson.dumps(value[: FOUND_LENGTH + 1] if isinstance(value, str) else value, default=str).decode()
     return text if len(text) <= FOUND_LENGTH else text[:FOUND_LENGTH] + "..."
@@ -246,6 +250,8 @@ def _is_aware(feature: Feature) -> bool:
 def _limits(feature: Feature) -> _Limits:
     """Return the lowest and highest value accepted: the column's dtype must hold it, and the range where it is kept."""
     width = _dtype_limits(feature.dtype.lower())
+    if feature.largest is not None:
+        width = _Limits(max(width.low, -feature.largest), min(width.high, feature.largest))
     bounds = feature.bounds() if feature.outside == "reject" else None
     if bounds is None:
         return width
@@ -280,7 +286,13 @@ def _finder(feature: Feature) -> Callable[[Sequence[Any]], list[int]]:
 def _usual_text(feature: Feature) -> str:
     if feature.categories is not None:
         return f"as in training, {_categories_text(feature.categories)}"
-    return f"as in training, between {feature.minimum:.12g} and {feature.maximum:.12g}"
+    return f"as in training, between {_number(feature.minimum)} and {_number(feature.maximum)}"
+
+
+def _number(value: float | None) -> str:
+    """Return a number as short as may be, but no other number."""
+    short = f"{value:.12g}"
+    return short if float(short) == value else repr(value)
 
 
 def _categories_text(categories: Sequence[Label]) -> str:

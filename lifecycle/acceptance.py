@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from function.contract import Limit, Metric
+from lifecycle.metrics import Measured
 from lifecycle.recipe import Acceptance, Bound
 
 Slices = Mapping[str, Mapping[str, float]]
@@ -22,19 +23,23 @@ def judge(
     """
     limits = []
     for name, bound in acceptance.metrics.items():
-        limits.append(_limit(name, f"acceptance.metrics.{name}", bound, _value(metrics, name), where))
+        named = name + _why_not(metrics, name)
+        limits.append(_limit(named, f"acceptance.metrics.{name}", bound, _value(metrics, name), where))
     if acceptance.slices:
         for column, values in slice_values.items():
             if not values:
                 name = f"{acceptance.slices.metric} by {column}, of which no value has enough rows"
                 limits.append(_limit(name, "acceptance.slices", acceptance.slices, math.nan, where))
             for value, measured in values.items():
-                name = f"{acceptance.slices.metric} where {column} is {value}"
+                why_not = _why_not(metrics, acceptance.slices.metric)
+                name = f"{acceptance.slices.metric} where {column} is {value}{why_not}"
                 limits.append(_limit(name, "acceptance.slices", acceptance.slices, measured, where))
     if acceptance.gap:
         metric = metrics.get(acceptance.gap.metric)
         gap = math.nan if metric is None or metric.train is None else metric.train - metric.value
-        name = f"{acceptance.gap.metric} on training minus test rows"
+        unknown = " (on training rows it is not known)" if metric and metric.train is None else ""
+        why_not = _why_not(metrics, acceptance.gap.metric) or unknown
+        name = f"{acceptance.gap.metric} on training minus test rows{why_not}"
         limits.append(_limit(name, "acceptance.gap", acceptance.gap, gap, where))
     if acceptance.artifact_mb:
         limits.append(_limit("artifact_mb", "acceptance.artifact_mb", acceptance.artifact_mb, artifact_mb, where))
@@ -49,6 +54,12 @@ def describe(limit: Limit) -> str:
 
 def _value(metrics: Mapping[str, Metric], name: str) -> float:
     return metrics[name].value if name in metrics else math.nan
+
+
+def _why_not(metrics: Mapping[str, Metric], name: str) -> str:
+    """Return why a metric could not be measured, to stand after its name."""
+    reason = metrics.reasons.get(name) if isinstance(metrics, Measured) else None
+    return f" ({reason})" if reason else ""
 
 
 def _limit(name: str, key: str, bound: Bound, value: float, where: Callable[[str], str]) -> Limit:

@@ -38,7 +38,8 @@ def _features(manifest: Manifest) -> list[str]:
         (feature.name, feature.type, "yes" if feature.nullable else "no", _known(feature))
         for feature in manifest.signature.features
     ]
-    return _table(("feature", "type", "may be missing", "in training"), rows)
+    seen = "in training" if manifest.data.test_rows else "in the examples"
+    return _table(("feature", "type", "may be missing", seen), rows)
 
 
 def _known(feature: Feature) -> str:
@@ -71,8 +72,17 @@ def _metrics(manifest: Manifest) -> list[str]:
         )
         for name, metric in manifest.metrics.items()
     ]
-    head = [f"On {manifest.data.test_rows} rows, with a 95 % bootstrap interval.{means}", ""]
+    head = [f"On {_measured_on(manifest)}.{means}", ""]
     return head + _table(("metric", "value", "interval", "on training rows"), rows) + _slices(manifest)
+
+
+def _measured_on(manifest: Manifest) -> str:
+    """Return which rows the metrics are of; without test rows they are the examples of a packaged pipeline."""
+    data = manifest.data
+    if data.test_rows:
+        return f"{data.test_rows} rows, with a 95 % bootstrap interval"
+    rows = f"the {data.train_rows} example rows, with a 95 % bootstrap interval"
+    return f"{rows}; it is not known whether the pipeline was fitted on them"
 
 
 def _slices(manifest: Manifest) -> list[str]:
@@ -92,8 +102,11 @@ def _limits(manifest: Manifest) -> list[str]:
 
 def _origin(manifest: Manifest) -> list[str]:
     data = manifest.data
+    rows = f"{data.train_rows} training rows and {data.test_rows} test rows"
+    if not data.test_rows:
+        rows = f"described by {data.train_rows} example rows; it is not known whether the pipeline was fitted on them"
     return [
-        f"- {data.train_rows} training rows and {data.test_rows} test rows, digest `{data.sha256[:16]}`",
+        f"- {rows}, digest `{data.sha256[:16]}`",
         f"- {manifest.estimator.name}",
         f"- git commit {manifest.git_commit or 'unknown'}",
         f"- {', '.join(f'{name} {version}' for name, version in manifest.libraries.items())}",

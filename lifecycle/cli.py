@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from function.contract import CARD, Manifest
+from function.contract import CARD, COMPILED, FITTED, GOLDEN, Manifest, Proof
 from function.store import Store, StoreError, open_store
 from lifecycle import console
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
@@ -93,15 +93,22 @@ def train(name: str, accept_data: bool, store: Store, as_json: bool) -> None:
     "--examples", "examples_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True
 )
 @click.option("--target", "targets", multiple=True, help="Target column of the examples; may be given several times")
+@click.option("--accept-data", is_flag=True, help="Publish although the examples break what the last version took")
 @_shared
 def package(
-    name: str, pipeline_file: Path, examples_file: Path, targets: tuple[str, ...], store: Store, as_json: bool
+    name: str,
+    pipeline_file: Path,
+    examples_file: Path,
+    targets: tuple[str, ...],
+    accept_data: bool,
+    store: Store,
+    as_json: bool,
 ) -> None:
     """Publish a pipeline that someone else fitted, described by example rows."""
     from lifecycle import training
 
     with console.progress(f"package {name}") as say:
-        made = training.package(store, name, pipeline_file, examples_file, targets, say)
+        made = training.package(store, name, pipeline_file, examples_file, targets, say, accept_data=accept_data)
     _show_made(made, store, as_json)
 
 
@@ -144,7 +151,7 @@ def show(name: str, version: str | None, store: Store, as_json: bool) -> None:
 @click.argument("version", required=False)
 @_shared
 def verify(name: str, version: str | None, store: Store, as_json: bool) -> None:
-    """Check every file of a version, load it as the image would and replay its golden examples."""
+    """Check every file of a version, load it as the image would, replay its golden examples, repeat its proof."""
     with console.progress(f"verify {name}") as say:
         found = read_version(store, name, find_number(store, name, version))
         say("checking files")
@@ -154,12 +161,18 @@ def verify(name: str, version: str | None, store: Store, as_json: bool) -> None:
             raise VerifyFailed(f"{name} {found.manifest.version} is not what was published:", damaged)
         say("loading it with the image's packages")
         result = _rehearse(store, found)
+        say("repeating the proof")
+        proof = _prove_again(store, found)
     if as_json:
-        console.emit({"model": name, "version": found.manifest.version, "files": files, **result})
+        repeated = proof.model_dump() if proof else None
+        console.emit({"model": name, "version": found.manifest.version, "files": files, **result, "proof": repeated})
     else:
         console.table(("part of the load", "ms"), [(part, f"{ms:.1f}") for part, ms in result["parts_ms"].items()])
         text = f"{len(files)} files whole, golden examples answered as recorded by the {result['engine']} engine."
         console.say(f"{name} {found.manifest.version}: {text}")
+        if proof:
+            rows = f"{proof.rows} golden and {proof.hard_rows} hard rows"
+            console.say(f"The compiled model answers {rows} as the fitted pipeline does.")
 
 
 @cli.command()
@@ -222,8 +235,11 @@ def main() -> int:
 def _show_made(made: Any, store: Store, as_json: bool) -> None:
     manifest: Manifest = made.version.manifest
     findings = [f"{finding.level}: {finding}" for finding in made.findings]
+    champion = read_aliases(store, manifest.model).get(CHAMPION)
     if as_json:
-        console.emit(_row(manifest, []) | {"store": store.url, "data": findings, "load_ms": made.load_ms})
+        served = champion or manifest.version
+        beside = {"store": store.url, "data": findings, "load_ms": made.load_ms, "served": served}
+        console.emit(_row(manifest, []) | beside)
         return
     for text in [*findings, *manifest.notes]:
         console.warn(text)
@@ -234,6 +250,15 @@ def _show_made(made: Any, store: Store, as_json: bool) -> None:
         ]
         console.table(("metric", "value", "95 % interval"), rows)
     console.say(f"{manifest.model} version {manifest.version} is published in {store.url}")
+    console.say(_served_text(manifest, champion))
+
+
+def _served_text(manifest: Manifest, champion: int | None) -> str:
+    """Return which version the next pin names, and how to make it this one."""
+    if champion is None:
+        return f"There is no {CHAMPION}: the next pin names version {manifest.version}, the newest."
+    command = f"python -m lifecycle promote {manifest.model} {manifest.version}"
+    return f"The {CHAMPION} still is version {champion}, and the next pin names it. To serve the new one: {command}"
 
 
 def _row(manifest: Manifest, aliases: list[str]) -> dict[str, Any]:
@@ -254,6 +279,16 @@ def _metrics_text(metrics: dict[str, Any]) -> str:
 
 def _check_files(store: Store, version: Version) -> dict[str, bool]:
     return {name: read_whole(store, version, name) is not None for name in version.manifest.files}
+
+
+def _prove_again(store: Store, version: Version) -> Proof | None:
+    """Repeat the proof of a version that the numpy engine serves."""
+    from lifecycle.proof import prove_again
+
+    if version.manifest.engine != "numpy":
+        return None
+    contents = [read_whole(store, version, name) or b"" for name in (FITTED, COMPILED, GOLDEN)]
+    return prove_again(version.manifest, *contents)
 
 
 def _rehearse(store: Store, version: Version) -> dict[str, Any]:

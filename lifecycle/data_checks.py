@@ -29,6 +29,7 @@ class Finding(NamedTuple):
 
 def check_frames(data: Data) -> None:
     """Refuse frames that no model could be made of; raises DataRefused with every fault."""
+    _check_are_frames(data)
     faults = []
     for name, frame in (("train", data.train), ("test", data.test)):
         faults += [f"{name}: the target {target} is no column" for target in data.targets if target not in frame]
@@ -53,6 +54,17 @@ def compare(data: Data, reference: Reference) -> list[Finding]:
         *_features(data, reference),
         *_targets(data, reference),
     ]
+
+
+def _check_are_frames(data: Data) -> None:
+    given: dict[str, object] = {"train": data.train, "test": data.test}
+    faults = [
+        f"{name}: a DataFrame expected, found {type(frame).__name__}"
+        for name, frame in given.items()
+        if not isinstance(frame, pd.DataFrame)
+    ]
+    if faults:
+        raise DataRefused("The frames cannot be used:", faults)
 
 
 def _other_types(data: Data) -> Iterator[str]:
@@ -80,7 +92,7 @@ def _kind(column: pd.Series) -> str:
 def _columns(data: Data, reference: Reference) -> Iterator[Finding]:
     known = {*reference.features, *reference.targets}
     for name in sorted(known - set(data.train.columns)):
-        yield Finding("breaks", name, "a column", "none")
+        yield Finding("breaks", name, "a target column" if name in reference.targets else "a column", "none")
     for name in [column for column in data.train.columns if column not in known]:
         yield Finding("changed", name, "no such column", "a new one")
 

@@ -6,6 +6,7 @@ LifecycleError          1   anything else that went wrong
 ├── Missing             5   no such model or version
 ├── RecipeInvalid       6   model.yaml or train.py
 ├── ArtifactRefused     7   the fitted pipeline cannot be served
+│   └── NotFitted           nobody has fitted it
 ├── StoreFailed         8   the store does not answer, or refuses
 └── VerifyFailed        9   a published version is not what it was
 
@@ -55,6 +56,10 @@ class ArtifactRefused(LifecycleError):
     """The fitted pipeline cannot be served by the image."""
 
     exit_code = 7
+
+
+class NotFitted(ArtifactRefused):
+    """The pipeline is not fitted."""
 
 
 class StoreFailed(LifecycleError):

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,14 +35,27 @@ class Outcome(NamedTuple):
         return np.asarray(self.true == self.positive, dtype=int)
 
     @property
-    def chance(self) -> np.ndarray:
-        """The probability of the positive class."""
+    def known_chances(self) -> np.ndarray:
+        """The probabilities, rows x classes; raises ValueError where there are none."""
         if self.chances is None:
             raise ValueError("the model gives no probabilities")
-        return np.asarray(self.chances[:, self.positive])
+        return self.chances
+
+    @property
+    def chance(self) -> np.ndarray:
+        """The probability of the positive class."""
+        return np.asarray(self.known_chances[:, self.positive])
 
 
 Measure = Callable[[Outcome], float]
+
+
+class Measured(dict[str, Metric]):
+    """Metrics by name, and by name why the others could not be measured."""
+
+    def __init__(self, metrics: Mapping[str, Metric], reasons: Mapping[str, str]) -> None:
+        super().__init__(metrics)
+        self.reasons = reasons
 
 
 class _Hits(NamedTuple):
@@ -96,7 +109,7 @@ def _f1(hits: _Hits) -> np.ndarray:
 def _roc_auc(outcome: Outcome) -> float:
     if outcome.positive is not None:
         return float(sk.roc_auc_score(outcome.is_true, outcome.chance))
-    return float(sk.roc_auc_score(outcome.true, outcome.chances, multi_class="ovr", labels=outcome.classes))
+    return float(sk.roc_auc_score(outcome.true, outcome.known_chances, multi_class="ovr", labels=outcome.classes))
 
 
 def _balanced_accuracy(outcome: Outcome) -> float:
@@ -105,14 +118,16 @@ def _balanced_accuracy(outcome: Outcome) -> float:
 
 
 def _average_precision(outcome: Outcome) -> float:
-    if outcome.positive is None or not outcome.is_true.any():
-        raise ValueError("average precision is for two classes, with a row of the positive one")
+    if outcome.positive is None:
+        raise ValueError("it is for two classes")
+    if not outcome.is_true.any():
+        raise ValueError("no row is of the positive class")
     return float(sk.average_precision_score(outcome.is_true, outcome.chance))
 
 
 def _brier(outcome: Outcome) -> float:
     if outcome.positive is None:
-        raise ValueError("the Brier score is for two classes")
+        raise ValueError("it is for two classes")
     return float(np.mean((outcome.chance - outcome.is_true) ** 2))
 
 
@@ -129,7 +144,7 @@ METRICS: dict[str, dict[str, Measure]] = {
         "f1": _of_positive(_f1),
         "roc_auc": _roc_auc,
         "average_precision": _average_precision,
-        "log_loss": lambda o: float(sk.log_loss(o.true, o.chances, labels=o.classes)),
+        "log_loss": lambda o: float(sk.log_loss(o.true, o.known_chances, labels=o.classes)),
         "brier": _brier,
     },
     "regression": {
@@ -143,18 +158,13 @@ METRICS: dict[str, dict[str, Measure]] = {
 
 def measure(name: str, task: str, outcomes: list[Outcome]) -> float:
     """Return a metric, averaged over the targets; NaN where it cannot be measured, or overflows."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # undefined values come back as NaN, and are said so
-        try:
-            value = float(np.mean([METRICS[task][name](outcome) for outcome in outcomes]))
-        except (ValueError, TypeError):
-            return math.nan
-    return value if math.isfinite(value) else math.nan
+    return _try(name, task, outcomes)[0]
 
 
-def measure_all(task: str, test: list[Outcome], train: list[Outcome] | None) -> dict[str, Metric]:
+def measure_all(task: str, test: list[Outcome], train: list[Outcome] | None) -> Measured:
     """Return every metric that can be measured, with the 95 % percentile bootstrap interval over test rows."""
-    values = {name: measure(name, task, test) for name in METRICS[task]}
+    tried = {name: _try(name, task, test) for name in METRICS[task]}
+    values = {name: value for name, (value, _) in tried.items()}
     kept = [name for name, value in values.items() if value == value]
     draws = np.array([[measure(name, task, drawn) for name in kept] for drawn in _resampled(test)])
     metrics = {}
@@ -165,7 +175,7 @@ def measure_all(task: str, test: list[Outcome], train: list[Outcome] | None) -> 
         on_train = measure(name, task, train) if train else math.nan
         kept_train = None if math.isnan(on_train) else on_train
         metrics[name] = Metric(value=values[name], low=float(low), high=float(high), train=kept_train)
-    return metrics
+    return Measured(metrics, {name: reason for name, (_, reason) in tried.items() if reason})
 
 
 def slices(column: Any) -> dict[str, np.ndarray]:
@@ -180,6 +190,17 @@ def slices(column: Any) -> dict[str, np.ndarray]:
     texts = np.array([str(value) for value in groups])
     found = {text: np.flatnonzero(texts == text) for text in sorted(set(texts))}
     return {text: rows for text, rows in found.items() if rows.size >= SMALLEST_SLICE}
+
+
+def _try(name: str, task: str, outcomes: list[Outcome]) -> tuple[float, str]:
+    """Return a metric and nothing, or NaN and why it cannot be measured."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # undefined values come back as NaN, and are said so
+        try:
+            value = float(np.mean([METRICS[task][name](outcome) for outcome in outcomes]))
+        except (ValueError, TypeError) as error:
+            return math.nan, " ".join(str(error).split())
+    return (value, "") if math.isfinite(value) else (math.nan, "it is not defined for these rows")
 
 
 def _resampled(outcomes: list[Outcome]) -> Iterator[list[Outcome]]:

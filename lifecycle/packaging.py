@@ -17,6 +17,7 @@ from sklearn.base import is_classifier
 
 from function.contract import (
     CARD,
+    COMPILED,
     FITTED,
     GOLDEN,
     REFERENCE,
@@ -42,6 +43,7 @@ from lifecycle.errors import ArtifactRefused, DataRefused, LimitsMissed, RecipeI
 from lifecycle.frames import digest, raw_instances
 from lifecycle.golden import golden_examples
 from lifecycle.metrics import Outcome, measure, measure_all, slices
+from lifecycle.proof import compile_and_prove
 from lifecycle.recipe import ROOT, Acceptance, Recipe
 from lifecycle.reference import summarize
 from lifecycle.signature import as_input, ask, learn_features, learn_signature
@@ -107,19 +109,25 @@ def assemble(fitted: Fitted, recipe: Recipe | None, where: Callable[[str], str],
     limits = _judge(recipe, metrics, sliced, len(content) / 1e6, where) if fitted.measured else ()
     say("holding the serving engine to the pipeline's answers")
     refused = check_engine(content, signature, fitted.test[columns], on_test)
+    say("compiling, and proving it equal")
+    frames = [fitted.train[columns]] if fitted.test is fitted.train else [fitted.train[columns], fitted.test[columns]]
+    compiled, proof = compile_and_prove(content, signature, frames)
     golden = golden_examples(fitted.train[columns], signature, on_train)
     facts = {
         "model": fitted.name,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "purpose": recipe.purpose if recipe else "Not stated.",
         "owner": recipe.owner if recipe else "not stated",
-        "engine": "sklearn",
+        "engine": "numpy" if compiled else "sklearn",
+        "proof": proof,
         "signature": signature,
         "privacy": recipe.privacy if recipe else Privacy(),
         "libraries": {"python": platform.python_version()} | {name: installed(name) for name in LIBRARIES},
         "git_commit": _git_commit(),
         "data": DataFacts(
-            sha256=digest(fitted.train, fitted.test), train_rows=len(fitted.train), test_rows=len(fitted.test)
+            sha256=digest(fitted.train, fitted.test),
+            train_rows=len(fitted.train),
+            test_rows=0 if fitted.test is fitted.train else len(fitted.test),
         ),
         "estimator": _estimator(fitted.pipeline),
         "metrics": metrics,
@@ -133,6 +141,7 @@ def assemble(fitted: Fitted, recipe: Recipe | None, where: Callable[[str], str],
     }
     files = {
         FITTED: content,
+        **({COMPILED: compiled} if compiled else {}),
         REFERENCE: summarize(fitted.train, signature).model_dump_json().encode(),
         GOLDEN: "".join(f"{example.model_dump_json()}\n" for example in golden).encode(),
     }

@@ -3,13 +3,25 @@
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import pandas as pd
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 from sklearn.base import BaseEstimator
 
 from function.contract import Label, Privacy
@@ -20,13 +32,23 @@ from lifecycle.versions import check_name
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
-IN_WORDS = {"model_type": "keys and values are expected", "tuple_type": "a list is expected"}  # pydantic names classes
+IN_WORDS = {  # pydantic names classes
+    "bool_type": "true or false is expected",
+    "model_type": "keys and values are expected",
+    "tuple_type": "a list is expected",
+}
 
 
-def _is_metric(name: str) -> str:
-    if not any(name in metrics for metrics in METRICS.values()):
-        raise ValueError(f"no metric; there are {', '.join(name for metrics in METRICS.values() for name in metrics)}")
-    return name
+def _is_metric(name: str, info: ValidationInfo) -> str:
+    """Return a metric's name; the task is the context that model.yaml is read in, and a manifest's recipe has none."""
+    task = (info.context or {}).get("task")
+    tasks = [task] if isinstance(task, str) and task in METRICS else list(METRICS)
+    known = [metric for task in tasks for metric in METRICS[task]]
+    if name in known:
+        return name
+    near = "".join(f"did you mean {metric}? " for metric in get_close_matches(name, known, 1))
+    text = f"{name} is no metric of a {' or a '.join(tasks)}; {near}there are {', '.join(known)}"
+    raise PydanticCustomError("no_metric", "{text}", {"text": text})
 
 
 MetricName = Annotated[str, AfterValidator(_is_metric)]
@@ -99,7 +121,7 @@ class InputPolicy(Part):
 class Serving(Part):
     """How a version is served, and the goals that its alerts watch."""
 
-    bake: bool = False
+    bake: StrictBool = False
     latency_ms: float = Field(default=300, gt=0)
     availability: float = Field(default=0.995, gt=0, lt=1)
 
@@ -148,20 +170,18 @@ class Recipe(Part):
     monitoring: Monitoring = Monitoring()
     maintenance: Maintenance
 
-    def metric_names(self) -> dict[str, str]:
-        """Return every metric that a limit names, by the key where it is named."""
-        named = {f"acceptance.metrics.{name}": name for name in self.acceptance.metrics}
-        if self.acceptance.slices:
-            named["acceptance.slices.metric"] = self.acceptance.slices.metric
-        if self.acceptance.gap:
-            named["acceptance.gap.metric"] = self.acceptance.gap.metric
-        return named
-
     @field_validator("positive", mode="before")
     @classmethod
     def _plain(cls, label: object) -> object:
         if not isinstance(label, Label | None):
             raise ValueError("a class is text, a number, true or false")  # one fault instead of one for each of them
+        return label
+
+    @field_validator("positive")
+    @classmethod
+    def _of_classes(cls, label: Label | None, info: ValidationInfo) -> Label | None:
+        if label is not None and info.data.get("task") == "regression":
+            raise ValueError("is for two classes, a regression has none")
         return label
 
 
@@ -191,7 +211,7 @@ class Where:
     """Finds the line of model.yaml on which a dotted key stands."""
 
     def __init__(self, path: Path, text: str) -> None:
-        self._path = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+        self._path = _shown(path)
         self._node = yaml.compose(text, Loader=yaml.SafeLoader)
 
     def __call__(self, key: str) -> str:
@@ -228,8 +248,13 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
-def check_columns(recipe: Recipe, frame: pd.DataFrame, targets: Sequence[str], where: Callable[[str], str]) -> None:
-    """Hold every column and class that model.yaml names to the data; raises RecipeInvalid with every fault."""
+def check_columns(
+    recipe: Recipe, columns: Collection[str], classes: Sequence[Label] | None, where: Callable[[str], str]
+) -> None:
+    """Hold every column and class that model.yaml names to what there is; raises RecipeInvalid with every fault.
+
+    `classes` are the target's, nothing where there are several targets, and None where nobody knows them yet.
+    """
     named = {
         "acceptance.slices.by": recipe.acceptance.slices.by if recipe.acceptance.slices else (),
         "inputs": tuple(recipe.inputs),
@@ -240,57 +265,61 @@ def check_columns(recipe: Recipe, frame: pd.DataFrame, targets: Sequence[str], w
         f"{where(key)}: {key}: the data has no column {name}"
         for key, names in named.items()
         for name in names
-        if name not in frame.columns
+        if name not in columns
     ]
-    if recipe.task == "classification" and recipe.positive is not None and len(targets) == 1:
-        faults += _positive_faults(recipe.positive, frame[targets[0]].dropna().unique().tolist(), where)
+    if recipe.positive is not None and classes is not None:
+        faults += _positive_faults(recipe.positive, classes, where)
     if faults:
         raise RecipeInvalid("model.yaml does not fit the data:", faults)
 
 
 def train_line(error: BaseException, name: str) -> str:
-    """Return the file of train.py, with the line that an error came through."""
+    """Return the file of train.py, with the line that an error came through, or that is no Python."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith("train.py")]
+    if isinstance(error, SyntaxError) and (error.filename or "").endswith("train.py"):
+        lines.append(error.lineno)
     return f"models/{name}/train.py" + (f":{lines[-1]}" if lines else "")
 
 
-def _positive_faults(positive: Label, classes: list[Any], where: Callable[[str], str]) -> Iterator[str]:
-    if (type(positive), positive) in [(type(label), label) for label in classes]:
-        return
-    shown = ", ".join(repr(label) for label in classes[:10])
-    hint = "; a bare Yes or No is a boolean in YAML, in quotes it is text" if isinstance(positive, bool) else ""
-    yield f"{where('positive')}: positive: {positive!r} is no class; the data has {shown}{hint}"
+def _positive_faults(positive: Label, classes: Sequence[Label], where: Callable[[str], str]) -> Iterator[str]:
+    shown = ", ".join(repr(label) for label in classes[:10]) + (", ..." if len(classes) > 10 else "")
+    if len(classes) != 2:
+        found = f"the target has {len(classes)}: {shown}" if classes else "there are several targets"
+        yield f"{where('positive')}: positive: is for two classes, {found}; leave it out"
+    elif (type(positive), positive) not in [(type(label), label) for label in classes]:
+        hint = "; a bare Yes or No is a boolean in YAML, in quotes it is text" if isinstance(positive, bool) else ""
+        yield f"{where('positive')}: positive: {positive!r} is no class; the target has {shown}{hint}"
+
+
+def _shown(path: Path) -> Path:
+    """Return a path as faults name it: below the repository, where it is there."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def _read_recipe(path: Path) -> tuple[Recipe | None, Where | None, list[str]]:
     if not path.is_file():
-        return None, None, [f"{path.name} is missing"]
+        return None, None, [f"{_shown(path)} is missing"]
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
         where = Where(path, text)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that no calendar has
         return None, None, [_yaml_fault(path, error)]
+    if content is None:
+        return None, None, [f"{_shown(path)} is empty"]
     if not isinstance(content, dict):
-        return None, None, [f"{path.name} must hold keys and values, found {type(content).__name__}"]
+        return None, None, [f"{_shown(path)}: keys and values are expected, found a {type(content).__name__}"]
     try:
-        recipe = Recipe.model_validate(content)
+        return Recipe.model_validate(content, context={"task": content.get("task")}), where, []
     except ValidationError as error:
         return None, where, [_fault(where, dict(line)) for line in error.errors(include_url=False)]
-    known = METRICS[recipe.task]
-    wrong = [
-        f"{where(key)}: {key}: {name} is no metric of a {recipe.task}; there are {', '.join(known)}"
-        for key, name in recipe.metric_names().items()
-        if name not in known
-    ]
-    return (None if wrong else recipe), where, wrong
 
 
 def _yaml_fault(path: Path, error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     if mark is None:
-        return f"{path.name} is no YAML: {' '.join(str(error).split())}"
-    return f"{path.name}:{mark.line + 1}: {getattr(error, 'problem', error)}"
+        return f"{_shown(path)} is no YAML: {' '.join(str(error).split())}"
+    return f"{_shown(path)}:{mark.line + 1}: {getattr(error, 'problem', error)}"
 
 
 def _fault(where: Where, line: dict[str, Any]) -> str:
@@ -302,24 +331,26 @@ def _fault(where: Where, line: dict[str, Any]) -> str:
         return f"{place}: {key} is not known here"
     message = IN_WORDS.get(line["type"]) or line["msg"].removeprefix("Value error, ")
     text = f"{key}: {message}" if key else message
-    found = "" if isinstance(line["input"], dict | BaseModel) else f", found {line['input']!r}"
+    told = line["type"] == "no_metric" or isinstance(line["input"], dict | BaseModel)
+    found = "" if told else f", found {line['input']!r}"
     return f"{place}: {text}{found}"
 
 
 def _import_train(path: Path, name: str) -> tuple[Mapping[str, Any], list[str]]:
     if not path.is_file():
-        return {}, ["train.py is missing"]
+        return {}, [f"models/{name}/train.py is missing"]
     spec = importlib.util.spec_from_file_location(f"models.{name}.train", path)
     if spec is None or spec.loader is None:
-        return {}, [f"{path.name} cannot be imported"]
+        return {}, [f"models/{name}/train.py cannot be imported"]
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up; afterwards nothing may be pickled by this name
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        return {}, [f"{train_line(error, name)} cannot be imported: {type(error).__name__}: {error}"]
+        text = error.msg if isinstance(error, SyntaxError) else error
+        return {}, [f"{train_line(error, name)} cannot be imported: {type(error).__name__}: {text}"]
     finally:
         del sys.modules[spec.name]
     functions = vars(module)
-    missing = [f"train.py has no function {word}()" for word in ("load", "fit") if not callable(functions.get(word))]
-    return functions, missing
+    missing = [word for word in ("load", "fit") if not callable(functions.get(word))]
+    return functions, [f"models/{name}/train.py has no function {word}()" for word in missing]

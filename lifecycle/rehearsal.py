@@ -13,11 +13,20 @@ from lifecycle.recipe import ROOT
 
 TIMEOUT_SECONDS = 300
 CHILD = Path(__file__).with_name("image_process.py")
+# How a pickle since protocol 2 starts, and what joblib compresses with: zlib, gzip, bz2, lzma, xz, lz4.
+STARTS = re.compile(rb"\x80[\x02-\x05]|x[\x01\x5e\x9c\xda]|\x1f\x8b|BZh|\x5d\x00\x00|\xfd7zXZ|\x04\x22\x4d\x18")
 
 
 def rehearse_unpickling(file: Path) -> dict[str, Any]:
     """Unpickle a file as the image would; raises ArtifactRefused naming the global that it lacks."""
-    return _run("unpickle", str(file.resolve()))
+    try:
+        return _run("unpickle", str(file.resolve()))
+    except ArtifactRefused as error:
+        # Text is read as a pickle of protocol 0 and fails on whatever its letters happen to mean.
+        with file.open("rb") as opened:
+            if STARTS.match(opened.read(8)):
+                raise
+        raise ArtifactRefused(f"{file.name} is no joblib or pickle file:", error.reasons) from error
 
 
 def rehearse_load(pin: Path, store: str) -> dict[str, Any]:

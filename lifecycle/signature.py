@@ -2,18 +2,22 @@
 
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import NotFittedError
 
 from function.contract import Feature, Label, Method, Output, Signature
-from lifecycle.errors import ArtifactRefused, DataRefused
+from lifecycle.errors import ArtifactRefused, DataRefused, NotFitted
 from lifecycle.frames import column_type, plain_rows
 from lifecycle.recipe import InputPolicy
 
+# Tried one after the other: what a float64 holds, what a float32 holds, and what survives a square or a product.
+LARGEST = (1.7976931348623157e308, 3.4028234663852886e38, 1e150, 1e18)
 Form = Literal["frame", "array", "column", "records"]
 
 MOST_CATEGORIES = 100
@@ -42,6 +46,7 @@ def learn_signature(
 ) -> Signature:
     """Return the signature of a pipeline fitted on a frame of these features."""
     form = find_form(pipeline, frame)
+    features = tuple(_within_limits(pipeline, frame, form, feature) for feature in features)
     rows = as_input(frame, form)
     methods = tuple(method for method in get_args(Method) if callable(getattr(pipeline, method, None)))
     answers = {method: ask(pipeline, method, rows) for method in methods}
@@ -57,6 +62,28 @@ def learn_signature(
     )
 
 
+def _within_limits(pipeline: Any, frame: pd.DataFrame, form: Form, feature: Feature) -> Feature:
+    """Return a feature with the largest number that the pipeline takes: trees refuse what no float32 holds."""
+    if feature.type != "number" or feature.dtype.lower() != "float64":
+        return feature
+    for largest in LARGEST:
+        probe = pd.concat([frame.iloc[:1]] * 2, ignore_index=True)
+        probe[feature.name] = pd.array([largest, -largest], dtype=frame[feature.name].dtype)
+        if _takes(pipeline, as_input(probe, form)):
+            return feature if largest == LARGEST[0] else feature.model_copy(update={"largest": largest})
+    return feature
+
+
+def _takes(pipeline: Any, rows: Any) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            pipeline.predict(rows)
+        except Exception:
+            return False
+    return True
+
+
 def ask(pipeline: Any, method: Method, rows: Any) -> Any:
     """Return what one of the fitted pipeline's methods gives; raises ArtifactRefused where it fails."""
     try:
@@ -67,11 +94,15 @@ def ask(pipeline: Any, method: Method, rows: Any) -> Any:
 
 
 def find_form(pipeline: Any, frame: pd.DataFrame) -> Form:
-    """Return what the fitted pipeline takes: by its feature names, else the first form that gives one answer a row."""
+    """Return what the fitted pipeline takes: by its feature names, else the first form that gives one answer a row.
+
+    Raises NotFitted, or ArtifactRefused that says for each form why it was not taken.
+    """
     forms: tuple[Form, ...] = ("array", "frame", "column", "records")
     if getattr(pipeline, "feature_names_in_", None) is not None:
         forms = ("frame",)
     reasons: list[str] = []
+    unfitted = False
     # A frame that is taken for a list of texts gives one answer a column: as many rows would hide it.
     count = TRIAL_ROWS + (frame.shape[1] == TRIAL_ROWS)
     head = frame.iloc[np.arange(count) % len(frame)]
@@ -81,11 +112,14 @@ def find_form(pipeline: Any, frame: pd.DataFrame) -> Form:
         try:
             answer = pipeline.predict(as_input(head, form))
         except Exception as error:
+            unfitted |= isinstance(error, NotFittedError)
             reasons.append(f"as {form}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
             continue
         if len(answer) == len(head):
             return form
         reasons.append(f"as {form}: {len(answer)} answers for {len(head)} rows")
+    if unfitted:
+        raise NotFitted("The pipeline is not fitted.")
     raise ArtifactRefused("The fitted pipeline does not take the examples:", reasons)
 
 

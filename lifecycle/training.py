@@ -1,5 +1,6 @@
 """The two ways to a new version: run a model's train.py, or package what someone else fitted."""
 
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,11 +11,11 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from function.contract import REFERENCE
+from function.contract import REFERENCE, Label
 from function.store import FileStore, Store
 from lifecycle.data import Data
 from lifecycle.data_checks import Finding, check_frames, compare
-from lifecycle.errors import ArtifactRefused, DataRefused, Missing, RecipeInvalid, VerifyFailed
+from lifecycle.errors import ArtifactRefused, DataRefused, Missing, NotFitted, RecipeInvalid, VerifyFailed
 from lifecycle.frames import read_frame
 from lifecycle.packaging import Candidate, Fitted, Say, assemble
 from lifecycle.pinning import write_pin
@@ -42,13 +43,12 @@ def train(store: Store, name: str, say: Say, *, accept_data: bool = False, model
     say("loading data")
     data = _load(source)
     check_frames(data)
-    check_columns(source.recipe, data.train, data.targets, source.where)
+    check_columns(source.recipe, data.train.columns, _labels(data.train, data.targets), source.where)
     findings = _compare(store, name, data, accept_data)
     say(f"fitting on {len(data.train)} rows")
     pipeline = _fit(source, data)
     fitted = Fitted(name, pipeline, data.train, data.test, data.targets, measured=True, trained_here=True)
-    candidate = assemble(fitted, source.recipe, source.where, say)
-    return _publish(store, name, candidate, findings, say)
+    return _publish(store, name, _assemble(fitted, source, say), findings, say)
 
 
 def package(
@@ -59,6 +59,8 @@ def package(
     targets: Sequence[str],
     say: Say,
     models: Path = MODELS,
+    *,
+    accept_data: bool = False,
 ) -> Made:
     """Publish a version of a pipeline that someone else fitted, described by examples.
 
@@ -72,10 +74,11 @@ def package(
         text = f"{pipeline_file.name} holds a {type(pipeline).__name__}"
         raise ArtifactRefused(f"{text}, expected a scikit-learn estimator or Pipeline with predict().")
     examples = read_frame(examples_file)
-    _check_targets(examples, targets)
+    _check_targets(pipeline, examples, targets)
     if recipe:
-        check_columns(recipe, examples, targets, where)
-    notes = list(_notes(pipeline, examples, targets))
+        check_columns(recipe, examples.columns, _classes(pipeline, examples, targets), where)
+    known = _known(pipeline, examples, targets)
+    findings = _compare(store, name, Data(known, known, list(targets)), accept_data)
     fitted = Fitted(
         name,
         pipeline,
@@ -84,9 +87,9 @@ def package(
         list(targets) or _target_names(pipeline, examples),
         measured=bool(targets),
         trained_here=False,
-        notes=tuple(notes),
+        notes=tuple(_notes(pipeline, examples, targets)),
     )
-    return _publish(store, name, assemble(fitted, recipe, where, say), [], say)
+    return _publish(store, name, assemble(fitted, recipe, where, say), findings, say)
 
 
 def _recipe(path: Path) -> tuple[Recipe | None, Callable[[str], str]]:
@@ -96,13 +99,42 @@ def _recipe(path: Path) -> tuple[Recipe | None, Callable[[str], str]]:
     return read_recipe(path), Where(path, path.read_text(encoding="utf-8"))
 
 
-def _check_targets(examples: pd.DataFrame, targets: Sequence[str]) -> None:
+def _check_targets(pipeline: Any, examples: pd.DataFrame, targets: Sequence[str]) -> None:
     there = ", ".join(map(str, examples.columns))
     faults = [f"{target} is no column; there are {there}" for target in targets if target not in examples]
     known = [target for target in targets if target in examples]
     faults += [f"{target} has missing values" for target in known if examples[target].isna().any()]
+    features = _feature_names(pipeline) or []
+    faults += [
+        f"{target} is a feature of the pipeline, yet named as --target" for target in targets if target in features
+    ]
     if faults:
-        raise DataRefused("The examples do not have the target:", faults)
+        raise DataRefused("The target cannot be used:", faults)
+
+
+def _feature_names(pipeline: Any) -> list[str] | None:
+    """Return the columns that a pipeline was fitted on, or None where it does not know them."""
+    names = getattr(pipeline, "feature_names_in_", None)
+    return None if names is None else [str(name) for name in names]
+
+
+def _known(pipeline: Any, examples: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
+    """Return the columns of the examples that matter: the pipeline's features and the targets."""
+    names = _feature_names(pipeline)
+    return examples[[column for column in examples if names is None or column in {*names, *targets}]]
+
+
+def _classes(pipeline: Any, examples: pd.DataFrame, targets: Sequence[str]) -> list[Label] | None:
+    """Return the classes of a pipeline: its own, for examples need not show them all."""
+    classes = getattr(pipeline, "classes_", None)
+    if classes is None:
+        return _labels(examples, targets) if targets else None
+    return [] if isinstance(classes, list) else np.asarray(classes).tolist()
+
+
+def _labels(frame: pd.DataFrame, targets: Sequence[str]) -> list[Label]:
+    """Return the values of the target in a frame, or none where there are several targets."""
+    return frame[targets[0]].dropna().unique().tolist() if len(targets) == 1 else []
 
 
 def _load(source: Source) -> Data:
@@ -126,6 +158,21 @@ def _fit(source: Source, data: Data) -> Any:
         text = f"fit() of models/{source.name}/train.py returned {type(pipeline).__name__}, expected a fitted estimator"
         raise RecipeInvalid(text)
     return pipeline
+
+
+def _assemble(fitted: Fitted, source: Source, say: Say) -> Candidate:
+    """Return the candidate; where the pipeline is refused for what train.py made of it, say that."""
+    file = f"models/{source.name}/train.py"
+    try:
+        return assemble(fitted, source.recipe, source.where, say)
+    except NotFitted as error:
+        raise RecipeInvalid(f"fit() of {file} returned a pipeline that is not fitted.") from error
+    except ArtifactRefused as error:
+        if f"models.{source.name}.train." not in str(error.__cause__):
+            raise
+        found = re.search(r"models\.[\w-]+\.train\.([\w.<>]+)", str(error.__cause__))
+        text = f"{found[1] if found else 'A function'} stands in {file}, which the image does not have"
+        raise ArtifactRefused(f"{text}; what the pipeline holds must come from the image's packages.") from error
 
 
 def _compare(store: Store, name: str, data: Data, accept: bool) -> list[Finding]:
@@ -158,16 +205,17 @@ def _publish(store: Store, name: str, candidate: Candidate, findings: list[Findi
 
 def _notes(pipeline: Any, examples: pd.DataFrame, targets: Sequence[str]) -> list[str]:
     there = [column for column in examples.columns if column not in targets]
-    names = getattr(pipeline, "feature_names_in_", None)
+    names = _feature_names(pipeline)
     if names is None:
         return [f"The pipeline has no feature names; they were taken from the examples: {', '.join(map(str, there))}."]
     unused = [str(column) for column in there if column not in names]
-    return [f"Columns of the examples that the pipeline does not know: {', '.join(unused)}."] if unused else []
+    hint = "" if targets else " If one of them is the target, name it by --target."
+    return [f"Columns of the examples that the pipeline does not know: {', '.join(unused)}.{hint}"] if unused else []
 
 
 def _target_names(pipeline: Any, examples: pd.DataFrame) -> list[str]:
     """Return names for the outputs of a pipeline whose target is not known."""
-    names = getattr(pipeline, "feature_names_in_", None)
+    names = _feature_names(pipeline)
     frame = examples if names is None else examples[[name for name in names if name in examples]]
     head = frame.head(TRIAL_ROWS)
     shape = np.asarray(pipeline.predict(as_input(head, find_form(pipeline, frame)))).shape

@@ -19,9 +19,9 @@ START_SECONDS = 60.0
 
 
 class Server:
-    """A serving process; use it as a context."""
+    """A serving process; use it as a context. Its records are read unless it prints to a descriptor of the caller's."""
 
-    def __init__(self, environment: Mapping[str, str], cwd: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], cwd: Path, stdout: int = subprocess.PIPE) -> None:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         command = [str(Path(sys.executable).with_name("functions-framework")), "--target", "predict"]
@@ -31,12 +31,13 @@ class Server:
             command,
             cwd=cwd,
             env={**kept, **environment, "PORT": str(self.port)},
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
         )
         self.lines: list[bytes] = []
         self.errors: list[bytes] = []
-        self._readers = [_collect(self.process.stdout, self.lines), _collect(self.process.stderr, self.errors)]
+        streams = [(self.process.stdout, self.lines), (self.process.stderr, self.errors)]
+        self._readers = [_collect(stream, lines) for stream, lines in streams if stream]
         self.client = httpx2.Client(base_url=self.url, timeout=60, trust_env=False)
 
     def __enter__(self) -> "Server":

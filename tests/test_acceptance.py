@@ -6,6 +6,7 @@ import pytest
 
 from function.contract import Limit, Metric
 from lifecycle.acceptance import describe, judge
+from lifecycle.metrics import Measured
 from lifecycle.recipe import Acceptance
 
 METRICS = {
@@ -91,6 +92,24 @@ def test_a_missed_limit_is_said_with_value_and_line(case: str) -> None:
     """One line names the limit, what was expected, what was found and where the limit is written."""
     acceptance, text = SAID[case]
     assert [describe(limit) for limit in judged(acceptance) if not limit.met] == [text]
+
+
+def test_what_could_not_be_measured_says_why() -> None:
+    """The reason that the metric gave stands beside its name, for slices and gap too."""
+    metrics = Measured(METRICS, {"f1": "it is for two classes"})
+    bounds = {"metric": "f1", "min": 0}
+    acceptance = Acceptance.model_validate(
+        {"metrics": {"f1": {"min": 0.9}}, "slices": {"by": ["city"], **bounds}, "gap": bounds}
+    )
+    said = [describe(limit) for limit in judge(acceptance, metrics, {"city": {"Bern": math.nan}}, 1, str)]
+    assert said == [
+        "f1 (it is for two classes): at least 0.9 expected, could not be measured (acceptance.metrics.f1)",
+        "f1 where city is Bern (it is for two classes): at least 0 expected, could not be measured (acceptance.slices)",
+        "f1 on training minus test rows (it is for two classes): at least 0 expected, could not be measured "
+        "(acceptance.gap)",
+    ]
+    gap = judged(limit_on(gap={"metric": "brier", "max": 9}))[1]
+    assert gap.name == "brier on training minus test rows (on training rows it is not known)"
 
 
 def test_a_value_just_short_of_its_limit_is_not_rounded_onto_it() -> None:

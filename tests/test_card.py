@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from function.contract import Data, Estimator, Feature, Limit, Manifest, Metric, Output, Privacy, Signature
+from function.contract import Data, Estimator, Feature, Limit, Manifest, Metric, Output, Privacy, Proof, Signature
 from lifecycle.card import write_card
 from lifecycle.recipe import Maintenance
 
@@ -43,6 +43,7 @@ def manifest_with(**parts: Any) -> Manifest:
         "purpose": "Which customers leave.",
         "owner": "owner@example.com",
         "engine": "sklearn",
+        "proof": Proof(verdict="not compiled", reason="its step is not compiled"),
         "signature": signature,
         "privacy": Privacy(omit=("age",), hash=("diary",)),
         "files": {},
@@ -141,3 +142,16 @@ def test_origin_privacy_and_maintenance_are_said() -> None:
     plain = write_card(manifest_with(privacy=Privacy(), git_commit="abc", notes=()), MAINTENANCE)
     assert "Nothing is left out. Nothing is hashed." in plain
     assert "## Notes" not in plain
+
+
+def test_examples_are_no_training_rows() -> None:
+    """Of a packaged pipeline nobody knows whether it was fitted on the examples, and its card claims neither."""
+    unknown = "it is not known whether the pipeline was fitted on them"
+    card = write_card(manifest_with(data=Data(sha256="01" * 32, train_rows=569, test_rows=0)), None)
+    head = section(card, "How good it is")[0]
+    assert head.startswith(f"On the 569 example rows, with a 95 % bootstrap interval; {unknown}. The positive class")
+    origin = section(card, "What it was made of")[0]
+    assert origin == f"- described by 569 example rows; {unknown}, digest `0101010101010101`"
+    assert cells(section(card, "What it takes")[0])[-1] == "in the examples"
+    assert "training rows and" not in card
+    assert "test rows" not in card

@@ -26,7 +26,7 @@ from tests.test_recipe import RECIPE, write_model
 from tests.toys import TOYS, publish_toy
 
 VERBS = ("train", "package", "versions", "show", "verify", "promote", "pin")
-FILES = ("model.joblib", "reference.json", "golden.jsonl", "card.md")
+FILES = ("model.joblib", "model.npz", "reference.json", "golden.jsonl", "card.md")
 
 
 class Ran:
@@ -134,7 +134,10 @@ def test_the_real_command_prints_the_trained_version(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"tiny version 1 is published in {(tmp_path / 'store').as_uri()}"
+    assert done.stdout.splitlines()[-2:] == [
+        f"tiny version 1 is published in {(tmp_path / 'store').as_uri()}",
+        "There is no champion: the next pin names version 1, the newest.",
+    ]
     assert "roc_auc" in done.stdout
     assert "a line that a person reads" in done.stderr
     assert "train tiny: publishing" in done.stderr
@@ -150,6 +153,20 @@ def test_train_and_package_print_one_object(models: Path, run: Run, tmp_path: Pa
     pipeline, examples = artifact(tmp_path)
     made = run("package", "brought", "--pipeline", pipeline, "--examples", examples, "--json").json
     assert (made["model"], made["version"], made["metrics"]) == ("brought", 1, {})
+
+
+def test_a_new_version_tells_what_will_be_served(models: Path, run: Run) -> None:
+    """Without a champion the new version is; a champion stays, and the command that promotes is given."""
+    trainable(models)
+    assert run("train", "tiny").out.endswith("There is no champion: the next pin names version 1, the newest.\n")
+    run("promote", "tiny", "1")
+    told = run("train", "tiny").out.splitlines()[-1]
+    assert told.startswith("The champion still is version 1, and the next pin names it.")
+    command = told.partition("python -m lifecycle ")[2]
+    assert command == "promote tiny 2"
+    assert run("train", "tiny", "--json").json["served"] == 1
+    assert run(*command.split()).code == 0
+    assert run("show", "tiny", "--json").json["version"] == 2
 
 
 def test_versions_are_listed_with_their_aliases(run: Run) -> None:
@@ -223,6 +240,16 @@ def test_what_is_damaged_is_not_baked(run: Run, stored: Path, tmp_path: Path) ->
     assert not (tmp_path / "pinned/pin.json").exists()
 
 
+@pytest.mark.parametrize("bake", ["--bake", "--no-bake"])
+def test_a_folder_that_cannot_be_written_is_named(bake: str, run: Run, tmp_path: Path) -> None:
+    """A pin that has nowhere to go is an error that names the folder."""
+    (tmp_path / "file").touch()
+    done = run("pin", "toy", "1", "--out", tmp_path / "file" / "below", bake, "--json")
+    assert done.code == 1
+    expected = f"{tmp_path}/file/below: a folder that can be written is expected, found: Not a directory."
+    assert done.json["error"]["message"].startswith(expected)
+
+
 def flip(file: Path) -> None:
     """Change one bit in the middle of a file."""
     content = bytearray(file.read_bytes())
@@ -233,7 +260,8 @@ def flip(file: Path) -> None:
 def test_verify_loads_what_is_whole(run: Run) -> None:
     """A whole version is loaded as the image would, and its golden examples answered."""
     found = run("verify", "toy", "--json").json
-    assert (found["model"], found["version"], found["engine"]) == ("toy", 2, "sklearn")
+    assert (found["model"], found["version"], found["engine"]) == ("toy", 2, "numpy")
+    assert (found["proof"]["verdict"], found["proof"]["hard_rows"] > 0) == ("holds", True)
     assert found["files"] == dict.fromkeys(FILES, True)
     assert set(found["parts_ms"]) == {"import", "fetch", "verify", "load", "replay"}
 
@@ -377,7 +405,7 @@ ENDS: dict[str, tuple[Any, int, str]] = {
     "name-leads-out": (("versions", "../toy"), 6, "a model is called by up to 40 lower-case letters"),
     "name-in-capitals": (("promote", "Toy", "1"), 6, "found 'Toy'"),
     "broken-train-py": (broken_train, 6, "models/tiny/train.py:1 cannot be imported: ModuleNotFoundError"),
-    "no-artifact": (garbage, 7, "The image could not load this:"),
+    "no-artifact": (garbage, 7, "pipeline.joblib is no joblib or pickle file:"),
     "store-fails": (endless_store, 8, "The model store does not answer.\n  - file://"),
     "store-is-a-file": (file_as_store, 8, "The model store does not answer.\n  - "),
     "damaged-version": (damaged, 9, "toy 1 is not what was published:\n  - model.joblib"),
@@ -422,6 +450,56 @@ def test_data_that_breaks_the_model_is_refused_until_it_is_accepted(models: Path
         "breaks: age: expected a column, found none",
         "changed: years: expected no such column, found a new one",
     ]
+
+
+def test_examples_that_break_the_model_are_refused_until_they_are_accepted(
+    models: Path, run: Run, tmp_path: Path
+) -> None:
+    """`package` compares and refuses as `train` does, and takes the same option."""
+    pipeline, examples = artifact(tmp_path)
+    taken = ("package", "toy", "--pipeline", pipeline, "--examples", examples, "--json")
+    done = run(*taken)
+    assert (done.code, done.json["error"]["reasons"]) == (4, ["label: expected a target column, found none"])
+    assert "--accept-data" in done.json["error"]["message"]
+    made = run(*taken, "--accept-data").json
+    assert made["version"] == 3
+    assert "breaks: label: expected a target column, found none" in made["data"]
+
+
+def test_without_its_packages_the_command_says_which_python(tmp_path: Path) -> None:
+    """Started by a Python without the packages, the command names the one that has them, without a traceback."""
+    command = [sys.executable, "-S", "-m", "lifecycle", "versions", "toy"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "has no module click" in done.stderr
+    assert "Use .venv/bin/python" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+SERVES = {
+    "has-a-version": (0, ["versions churn", "pin churn"], 0),
+    "has-none": (5, ["versions churn", "train churn", "pin churn"], 0),
+    "store-fails": (8, ["versions churn"], 2),
+    "aliases-damaged": (9, ["versions churn"], 2),
+}
+
+
+@pytest.mark.parametrize("case", SERVES)
+def test_make_serve_trains_only_what_has_no_version(case: str, tmp_path: Path) -> None:
+    """`make serve` trains on the exit code that says so; any other failure is shown and ends it."""
+    code, verbs, ended = SERVES[case]
+    log = tmp_path / "log"
+    script = f'#!/bin/sh\necho "$3 $4" >> {log}\n[ "$3" = versions ] && echo why >&2 && exit {code}\nexit 0\n'
+    for name, content in (("python", script), ("functions-framework", "#!/bin/sh\n")):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "ready").touch()
+    command = ["make", "serve", f"BIN={tmp_path}", f"READY={tmp_path}/ready", f"PINNED={tmp_path}/pins", "MODEL=churn"]
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True, check=False)
+    assert log.read_text().splitlines() == verbs
+    assert done.returncode == ended, done.stderr
+    assert ("why" in done.stderr) is bool(ended)
 
 
 def test_the_option_wins_over_the_environment(run: Run, tmp_path: Path) -> None:

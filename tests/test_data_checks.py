@@ -13,7 +13,7 @@ from function.store import FileStore
 from lifecycle import metrics
 from lifecycle.data import Data
 from lifecycle.data_checks import check_frames, compare
-from lifecycle.errors import DataRefused, RecipeInvalid, VerifyFailed
+from lifecycle.errors import ArtifactRefused, DataRefused, RecipeInvalid, VerifyFailed
 from lifecycle.reference import Reference, summarize
 from lifecycle.signature import learn_features
 from lifecycle.training import Made, train
@@ -65,7 +65,7 @@ def test_identical_frames_have_nothing_to_say() -> None:
 
 BREAKS: dict[str, tuple[Change, str]] = {
     "column-gone": (lambda f: f.drop(columns="age"), "age: expected a column, found none"),
-    "target-gone": (lambda f: f.drop(columns="label"), "label: expected a column, found none"),
+    "target-gone": (lambda f: f.drop(columns="label"), "label: expected a target column, found none"),
     "all-missing": (lambda f: f.assign(age=np.nan), "age: expected values, found nothing but missing ones"),
     "number-is-text": (lambda f: f.assign(age=f.age.astype(str)), "age: expected integer values, found text values of"),
     "text-is-number": (lambda f: f.assign(city=1), "city: expected text values, found integer values of dtype int64"),
@@ -178,6 +178,20 @@ def test_frames_that_no_model_can_be_made_of_are_refused(case: str) -> None:
     assert caught.value.reasons == expected
 
 
+def test_what_is_no_frame_is_refused_by_name() -> None:
+    """Each of the two that is no DataFrame is named with what it is."""
+    frame = plain_frame()
+    with pytest.raises(DataRefused) as caught:
+        check_frames(Data(train=frame, test=frame.to_numpy(), target="label"))
+    assert caught.value.reasons == ["test: a DataFrame expected, found ndarray"]
+    with pytest.raises(DataRefused) as caught:
+        check_frames(Data(train=None, test=frame["label"], target="label"))
+    assert caught.value.reasons == [
+        "train: a DataFrame expected, found NoneType",
+        "test: a DataFrame expected, found Series",
+    ]
+
+
 def test_right_frames_pass() -> None:
     """Whole numbers may be floats in the other frame, and a column may be missing altogether in it."""
     frame = plain_frame()
@@ -275,8 +289,8 @@ def test_a_damaged_reference_is_said(model: Model) -> None:
 
 
 WRONG_NAMES = {
-    "positive: yes": ["positive: True is no class; the data has 'no', 'yes'; a bare Yes or No is a boolean in YAML"],
-    "positive: maybe": ["positive: 'maybe' is no class; the data has 'no', 'yes'"],
+    "positive: yes": ["positive: True is no class; the target has 'no', 'yes'; a bare Yes or No is a boolean in YAML"],
+    "positive: maybe": ["positive: 'maybe' is no class; the target has 'no', 'yes'"],
     "privacy: {omit: [agee], hash: [wait]}": [
         "privacy.omit: the data has no column agee",
         "privacy.hash: the data has no column wait",
@@ -305,7 +319,44 @@ def test_names_in_model_yaml_are_held_to_the_data_before_fit(part: str, tmp_path
     assert not model.marker.exists()
 
 
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [(["a", "b", "c"], "the target has 3: 'a', 'b', 'c'"), (["a"], "the target has 1: 'a'")],
+    ids=["three", "one"],
+)
+def test_positive_is_for_two_classes(labels: list[str], found: str, model: Model) -> None:
+    """A positive class is refused with its line where the target has more or fewer than two."""
+    with pytest.raises(RecipeInvalid) as caught:
+        model.train(lambda frame: frame.assign(label=(labels * ROWS)[:ROWS]))
+    text = f"positive: is for two classes, {found}; leave it out"
+    assert caught.value.reasons == [f"{model.folder}/model.yaml:4: {text}"]
+
+
+OWN = {
+    "function": ("def shout(x):\n    return x\n", "FunctionTransformer(shout)", "shout"),
+    "lambda": ("", "FunctionTransformer(lambda x: x)", "fit.<locals>.<lambda>"),
+    "class": ("class Shout(FunctionTransformer):\n    pass\n", "Shout()", "Shout"),
+}
+
+
+@pytest.mark.parametrize("case", OWN)
+def test_what_stands_in_train_py_cannot_be_in_the_pipeline(case: str, tmp_path: Path) -> None:
+    """A function or class of train.py is refused by its name, with the reason that the image does not have it."""
+    definition, step, name = OWN[case]
+    head = "from sklearn.pipeline import make_pipeline\nfrom sklearn.preprocessing import FunctionTransformer\n"
+    source = TRAIN.replace("LogisticRegression()", f"make_pipeline({step}, LogisticRegression())")
+    model = Model(tmp_path)
+    write_model(model.models, "toy", RECIPE.replace("Yes", "yes"), head + definition + source)
+    with pytest.raises(ArtifactRefused) as caught:
+        model.train()
+    assert caught.value.message.startswith(f"{name} stands in models/toy/train.py, which the image does not have")
+
+
 FAILING = {
+    "fit-does-not-fit": (
+        TRAIN.replace('.fit(train.drop(columns="label"), train["label"])', ""),
+        r"^fit\(\) of models/toy/train.py returned a pipeline that is not fitted\.$",
+    ),
     "load-raises": (
         TRAIN.replace("frame = pd", "frame = {}['rows']  #"),
         r"load\(\) failed at models/toy/train.py:10: K",

@@ -151,7 +151,7 @@ WRONG_INSTANCES: dict[str, tuple[Any, str, str, str]] = {
     "too-few-values": ([1, 2], "/instances/0", "an object with 5 features", "a list of 2 values"),
     "wrong-position": (["x", None, "Bern", True, "free"], "/instances/0/0", "an integer", '"x"'),
     "no-instance": (7, "/instances/0", "an object with 5 features", "7"),
-    "beyond-64-bits": ({**GOOD, "age": 2**63}, "/instances/0/age", "an integer", "an integer beyond 64 bits"),
+    "beyond-64-bits": ({**GOOD, "age": 2**63}, "/instances/0/age", "an integer", "9223372036854775808"),
 }
 
 
@@ -233,7 +233,11 @@ def test_a_body_of_no_known_form_is_refused(case: str, client: TestClient) -> No
         ({"content-type": "application/json; charset=utf-8"}, True),
         ({"content-type": "Application/JSON"}, True),
         ({}, True),
+        ({"content-type": "application/json; charset=utf-8; profile=x"}, True),
+        ({"content-type": "application/json;charset=utf-8;", "content-encoding": ""}, True),
+        ({"content-type": ""}, True),
         ({"content-type": "application/json; charset=utf-16"}, False),
+        ({"content-type": "application/json; profile=x; charset=utf-16"}, False),
         ({"content-type": "text/csv"}, False),
         ({"content-type": "application/x-www-form-urlencoded"}, False),
         ({"content-type": "application/json", "content-encoding": "gzip"}, False),
@@ -265,6 +269,44 @@ def test_limits_on_size_and_count_are_said(serving: Callable[..., TestClient]) -
     )
     found = error(client.post("/predict", json={"instances": [GOOD] * 4}), 413, "too_many_instances")
     assert found["message"] == "4 instances were sent; one request takes at most 3."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"instances":[' + b"{}," * 2_000 + b"{}]}",
+        b'{"instances":[{"city":[' + b"[]," * 2_000 + b"[]]}]}",
+    ],
+    ids=["instances", "values"],
+)
+def test_lists_and_objects_without_end_are_refused_unread(body: bytes, serving: Callable[..., TestClient]) -> None:
+    """A body of far more lists and objects than instances are taken costs no more memory than itself."""
+    client = serving("binary", MAX_INSTANCES="10")
+    assert "lists" in error(client.post("/predict", content=body, headers=JSON), 413, "too_many_instances")["message"]
+
+
+def test_brackets_in_text_are_text(serving: Callable[..., TestClient]) -> None:
+    """A text of many brackets and quotes is one value."""
+    client = serving("text", MAX_INSTANCES="10")
+    text = '[{"' * 5_000 + "\\"
+    assert len(predict(client, {"instances": [{"review": text}]})["predictions"]) == 1
+
+
+def test_numbers_that_the_pipeline_refuses_are_the_callers(serving: Callable[..., TestClient]) -> None:
+    """Trees take no number that a float32 cannot hold: the signature knows, so it is a 422 and no 500."""
+    client = serving("multiclass")
+    good = client.get("/model").json()["example"]["instances"][0]
+    name = next(iter(good))
+    found = error(client.post("/predict", json={**good, name: 1e39}), 422, "invalid_instances")
+    assert found["details"] == [
+        {"at": f"/{name}", "expected": "a number of at most 3.4e+38, either sign", "found": "1e+39"}
+    ]
+    assert predict(client, {**good, name: 3e38})["marks_total"] == 1
+
+
+def test_empty_parameters_ask_for_what_is_usual(client: TestClient) -> None:
+    """Parameters without outputs leave the answer as it is."""
+    assert "probabilities" in predict(client, {"instances": [GOOD], "parameters": {}})
 
 
 def test_unknown_names_without_end_cost_nothing_much(client: TestClient) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from function.contract import FITTED, GOLDEN, MANIFEST
+from function.contract import COMPILED, FITTED, GOLDEN, MANIFEST
 from function.store import FileStore, open_store
 from lifecycle.pinning import write_pin
 from tests.cloud import CloudDouble
 from tests.server import Server
 from tests.test_endpoint import error
-from tests.toys import Toy, publish_toy, truth
+from tests.toys import Toy, publish_toy, truth, uncompiled
 
 GOOD = {"age": 40}
 RECOVERY_SECONDS = 40.0
@@ -92,7 +92,7 @@ def cut(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [(MANIFEST, flip), (MANIFEST, Path.unlink), (FITTED, flip), (FITTED, cut), (GOLDEN, flip)],
+    [(MANIFEST, flip), (MANIFEST, Path.unlink), (COMPILED, flip), (COMPILED, cut), (GOLDEN, flip)],
     ids=["manifest-flipped", "manifest-gone", "model-flipped", "model-cut", "golden-flipped"],
 )
 def test_a_damaged_file_is_never_served(
@@ -107,6 +107,19 @@ def test_a_damaged_file_is_never_served(
     path.write_bytes(content)
     recovered(server, toy)
     assert server.wait_for_records("load_failure", 1)[0]["stack_trace"]
+
+
+@pytest.mark.parametrize("damage", [flip, cut], ids=["flipped", "cut"])
+def test_a_damaged_pickle_is_never_loaded(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    """Where scikit-learn itself serves, a pickle of another digest is not unpickled; the published one is."""
+    toy = uncompiled()
+    version, environment = _served_by_sklearn(tmp_path, toy)
+    content = (version / FITTED).read_bytes()
+    damage(version / FITTED)
+    with Server(environment, tmp_path) as server:
+        assert "pinned version" in refused(server, tmp_path)
+        (version / FITTED).write_bytes(content)
+        recovered(server, toy)
 
 
 def test_another_manifest_is_never_served(server: Server, folder: Path, toy: Toy) -> None:
@@ -134,16 +147,15 @@ def test_no_pin_is_said_and_awaited(server: Server, folder: Path, toy: Toy) -> N
     recovered(server, toy)
 
 
-def test_another_scikit_learn_is_refused(folder: Path) -> None:
-    """A version fitted with another scikit-learn is refused with both versions, not served with a warning."""
-    path = folder / "store" / "toy" / "1" / MANIFEST
-    manifest = json.loads(path.read_bytes())
+def test_another_scikit_learn_is_refused(tmp_path: Path) -> None:
+    """A pickle of another scikit-learn is refused with both versions, not served with a warning."""
+    version, environment = _served_by_sklearn(tmp_path, uncompiled())
+    manifest = json.loads((version / MANIFEST).read_bytes())
     manifest["libraries"]["scikit-learn"] = "0.24.2"
-    path.write_text(json.dumps(manifest))
-    _repin(folder, path)
-    environment = {"MODEL_STORE": (folder / "store").as_uri(), "PIN_FILE": str(folder / "pin.json")}
-    with Server(environment, folder) as server:
-        assert "fitted with scikit-learn 0.24.2" in refused(server, folder)
+    (version / MANIFEST).write_text(json.dumps(manifest))
+    _repin(tmp_path, version / MANIFEST)
+    with Server(environment, tmp_path) as server:
+        assert "fitted with scikit-learn 0.24.2" in refused(server, tmp_path)
 
 
 def test_other_answers_than_the_golden_ones_are_refused(folder: Path) -> None:
@@ -164,7 +176,7 @@ def test_other_answers_than_the_golden_ones_are_refused(folder: Path) -> None:
 
 def test_failed_loads_are_retried_sensibly(server: Server, folder: Path) -> None:
     """Requests while the model is unavailable do not each try to load it: there is a pause, and it grows."""
-    (folder / "store" / "toy" / "1" / FITTED).unlink()
+    (folder / "store" / "toy" / "1" / COMPILED).unlink()
     deadline = time.monotonic() + 4.0
     while time.monotonic() < deadline:
         assert server.client.post("/predict", json=GOOD).status_code == 503
@@ -212,7 +224,7 @@ def test_a_store_that_fails_is_never_believed(
     tmp_path: Path,
 ) -> None:
     """Whatever a store sends or fails to send, nothing wrong is answered, and the end of the fault is enough."""
-    cloud.faults.add(kind, path="model.joblib", times=None, **selectors)
+    cloud.faults.add(kind, path=COMPILED, times=None, **selectors)
     found = refused(cloud_server, tmp_path)
     assert found == reason or (not reason and found)
     cloud.faults.clear()
@@ -222,7 +234,7 @@ def test_a_store_that_fails_is_never_believed(
 def test_passing_faults_are_not_even_noticed(cloud_server: Server, cloud: CloudDouble, toy: Toy) -> None:
     """One 503 and one reset while the model is fetched cost a moment, not a failure."""
     cloud.faults.add("status", path="manifest.json", status=503)
-    cloud.faults.add("reset", path="model.joblib")
+    cloud.faults.add("reset", path=COMPILED)
     response = cloud_server.client.post("/predict", json=GOOD)
     assert response.status_code == 200, response.text
     assert cloud_server.records("load_failure") == []
@@ -233,12 +245,21 @@ def test_a_slow_store_makes_requests_wait_only_so_long(cloud: CloudDouble, toy: 
     with contextlib.closing(open_store("gs://models")) as store:
         pin = write_pin(publish_toy(store, "toy", toy), tmp_path)
     environment = {"MODEL_STORE": store.url, "PIN_FILE": str(pin), "LOAD_TIMEOUT_SECONDS": "0.2"}
-    cloud.faults.add("delay", path="model.joblib", seconds=3.0)
+    cloud.faults.add("delay", path=COMPILED, seconds=3.0)
     with Server({**cloud.environment, **environment}, tmp_path) as server:
         assert refused(server, tmp_path) == "The model is still loading."
         recovered(server, toy)
         assert len(server.wait_for_records("load", 1)) == 1
         assert server.records("load_failure") == []
+
+
+def _served_by_sklearn(folder: Path, toy: Toy) -> tuple[Path, dict[str, str]]:
+    """Publish a version that is not compiled; return its folder, and the environment that serves it."""
+    store = FileStore(folder / "store")
+    published = publish_toy(store, "toy", toy)
+    assert published.manifest.engine == "sklearn"
+    pin = write_pin(published, folder)
+    return folder / "store" / "toy" / "1", {"MODEL_STORE": store.url, "PIN_FILE": str(pin)}
 
 
 def _repin(folder: Path, manifest: Path) -> None:

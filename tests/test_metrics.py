@@ -203,6 +203,17 @@ def test_what_cannot_be_measured_is_left_out_without_a_warning(monkeypatch: pyte
         warnings.simplefilter("error")
         found = measure_all("classification", [alone], None)
     assert set(found) == {"accuracy", "balanced_accuracy", "log_loss", "brier"}
+    assert found.reasons["recall"] == "no row is of the positive class"
+    assert set(found.reasons) == set(OF_TWO) - set(found)
+
+
+def test_why_a_metric_is_left_out_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probabilities that are not there and classes that are too many are named, metric by metric."""
+    monkeypatch.setattr(metrics, "RESAMPLES", 5)
+    unsure = measure_all("classification", [binary()._replace(chances=None)], None)
+    assert {unsure.reasons[name] for name in ("roc_auc", "log_loss", "brier")} == {"the model gives no probabilities"}
+    many = measure_all("classification", [binary()._replace(positive=None)], None)
+    assert many.reasons["brier"] == many.reasons["average_precision"] == "it is for two classes"
 
 
 SLICES: dict[str, tuple[Any, dict[str, int]]] = {

@@ -51,6 +51,7 @@ def packaged(
     *targets: str,
     dump: Callable[..., Any] = joblib.dump,
     examples_name: str = "examples.csv",
+    accept_data: bool = False,
 ) -> Made:
     """Package a pipeline from files, as the command line does; there is a model.yaml where the folder has one."""
     file, rows = folder / "pipeline.joblib", folder / examples_name
@@ -59,7 +60,8 @@ def packaged(
         examples.to_csv(rows, index=False)
     else:
         examples.to_parquet(rows)
-    return package(FileStore(folder / "store"), "toy", file, rows, targets, lambda _: None, folder / "models")
+    store, models = FileStore(folder / "store"), folder / "models"
+    return package(store, "toy", file, rows, targets, lambda _: None, models, accept_data=accept_data)
 
 
 def manifest_of(made: Made) -> Manifest:
@@ -104,7 +106,8 @@ def test_a_pickle_with_parquet_and_without_target_is_not_measured(tmp_path: Path
     made = packaged(tmp_path, toy.pipeline, toy.frame, dump=plain_pickle, examples_name="examples.parquet")
     found = manifest_of(made)
     assert (found.metrics, found.limits) == ({}, ())
-    assert found.notes == ("Columns of the examples that the pipeline does not know: label.",)
+    unknown = "Columns of the examples that the pipeline does not know: label."
+    assert found.notes == (f"{unknown} If one of them is the target, name it by --target.",)
     assert [feature.name for feature in found.signature.features] == list(toy.features.columns)
     assert "Not measured: no target was given." in (tmp_path / "store/toy/1/card.md").read_text()
 
@@ -190,8 +193,8 @@ NOT_TAKEN: dict[str, tuple[Any, str]] = {
         "holds a StandardScaler, expected a scikit-learn estimator or Pipeline with pred",
     ),
     "array": (np.zeros(3), "holds a ndarray, expected"),
-    "unfitted": (LogisticRegression(), "does not take the examples:\n  - as array: NotFittedError"),
-    "unfitted-pipeline": (make_pipeline(StandardScaler(), LogisticRegression()), "does not take the examples"),
+    "unfitted": (LogisticRegression(), "The pipeline is not fitted."),
+    "unfitted-pipeline": (make_pipeline(StandardScaler(), LogisticRegression()), "The pipeline is not fitted."),
     "class": (LogisticRegression, "does not take the examples"),
     "tree-inside": (DecisionTreeRegressor().fit([[0.0], [1.0]], [0, 1]).tree_, "holds a Tree, expected"),
 }
@@ -280,10 +283,60 @@ def test_a_model_yaml_holds_for_packaged_models_too(toy: Toy, tmp_path: Path, un
     found = manifest_of(packaged(tmp_path, toy.pipeline, toy.frame, "label"))
     assert [(limit.name, limit.met) for limit in found.limits] == [("roc_auc", True)]
     assert found.owner == "owner@example.com"
-    assert manifest_of(packaged(tmp_path, toy.pipeline, toy.frame)).limits == ()
+    assert manifest_of(packaged(tmp_path, toy.pipeline, toy.frame, accept_data=True)).limits == ()
+
+
+def test_examples_are_compared_with_the_last_versions(toy: Toy, tmp_path: Path, unrehearsed: None) -> None:
+    """Another model under a name that is taken is refused until its data is accepted; what changed is handed back."""
+    other = toy.frame.rename(columns={"age": "years"})
+    pipeline = LogisticRegression().fit(other[["years"]], other.label)
+    assert packaged(tmp_path, toy.pipeline, toy.frame, "label").findings == []
+    assert packaged(tmp_path, toy.pipeline, toy.frame.assign(unused=1), "label").findings == []
+    with pytest.raises(DataRefused, match=r"version 2 was made of; if it is meant, say --accept-data") as caught:
+        packaged(tmp_path, pipeline, other, "label")
+    assert caught.value.reasons == ["age: expected a column, found none"]
+    made = packaged(tmp_path, pipeline, other, "label", accept_data=True)
+    assert manifest_of(made).version == 3
+    assert [str(finding) for finding in made.findings] == [
+        "age: expected a column, found none",
+        "years: expected no such column, found a new one",
+    ]
+
+
+def test_a_target_that_is_not_named_any_more_is_refused(toy: Toy, tmp_path: Path, unrehearsed: None) -> None:
+    """A version that could be measured is not followed unseen by one that cannot."""
+    packaged(tmp_path, toy.pipeline, toy.frame, "label")
+    with pytest.raises(DataRefused) as caught:
+        packaged(tmp_path, toy.pipeline, toy.frame)
+    assert caught.value.reasons == ["label: expected a target column, found none"]
+
+
+def test_a_target_is_no_feature_of_the_pipeline(toy: Toy, tmp_path: Path, unrehearsed: None) -> None:
+    """What the pipeline was fitted on cannot be what it is measured against."""
+    reason = refused(DataRefused, tmp_path, toy.pipeline, toy.frame, "age")
+    assert reason == "The target cannot be used:\n  - age is a feature of the pipeline, yet named as --target"
+
+
+def test_the_classes_are_the_pipelines_own(toy: Toy, tmp_path: Path, unrehearsed: None) -> None:
+    """Examples need not show both classes of a pipeline for `positive` to name one of them."""
+    recipe = RECIPE.replace("Yes", "yes").replace("roc_auc", "accuracy").replace("0.5}", "0}")
+    write_model(tmp_path / "models", "toy", recipe, None)
+    found = manifest_of(packaged(tmp_path, toy.pipeline, toy.frame[toy.frame.label == "no"], "label"))
+    assert found.positive == "yes"
+
+
+def test_a_metric_that_cannot_be_measured_says_why(tmp_path: Path, unrehearsed: None) -> None:
+    """A limit on the Brier score of three classes is missed with the reason."""
+    recipe = RECIPE.replace('positive: "Yes"\n', "").replace("roc_auc: {min", "brier: {max")
+    write_model(tmp_path / "models", "toy", recipe, None)
+    toy = TOYS["multiclass"]()
+    pipeline = LogisticRegression(max_iter=1000).fit(toy.features, toy.frame.species)
+    reason = refused(LimitsMissed, tmp_path, pipeline, toy.frame, "species")
+    assert "brier (it is for two classes): at most 0.5 expected, could not be measured" in reason
 
 
 STRICT = {
+    "metric-of-nothing": (RECIPE.replace("roc_auc", "rocauc"), RecipeInvalid, "did you mean roc_auc?"),
     "limit": (
         RECIPE.replace("Yes", "yes").replace("0.5}", "1.5}"),
         LimitsMissed,
@@ -390,7 +443,7 @@ def test_the_digest_follows_the_data(toy: Toy) -> None:
     other = assembled(toy.pipeline, toy.frame.assign(age=toy.frame.age.where(toy.frame.index > 0, 33)), "label").data
     assert first == again
     assert first.sha256 != other.sha256
-    assert (first.train_rows, first.test_rows) == (120, 120)
+    assert (first.train_rows, first.test_rows) == (120, 0)  # the frame is one and the same
 
 
 def test_the_manifest_tells_what_made_it(store: FileStore, toy: Toy) -> None:

@@ -1,14 +1,34 @@
 """model.yaml and train.py, right and wrong: every fault at once, each with the line where it stands."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
+from function.contract import Privacy
+from lifecycle import recipe
 from lifecycle.errors import Missing, RecipeInvalid
-from lifecycle.recipe import Bound, Source, read_recipe, read_source
+from lifecycle.recipe import (
+    ROOT,
+    Acceptance,
+    Bound,
+    InputPolicy,
+    Maintenance,
+    Monitoring,
+    Recipe,
+    Rollout,
+    Serving,
+    Source,
+    read_recipe,
+    read_source,
+)
 from lifecycle.versions import check_name
+
+DOCS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 
 RECIPE = """\
 purpose: Which customers leave.
@@ -78,7 +98,15 @@ WRONG_PARTS: dict[str, tuple[dict[str, Any], str]] = {
     "text-limit": ({"acceptance": {"metrics": {"f1": {"min": "high"}}}}, "acceptance.metrics.f1.min: Input should be"),
     "nan-limit": ({"acceptance": {"metrics": {"f1": {"min": float("nan")}}}}, "acceptance.metrics.f1.min: Input"),
     "crossed-limits": ({"acceptance": {"metrics": {"f1": {"min": 1, "max": 0}}}}, "acceptance.metrics.f1: min is abov"),
-    "unknown-metric": ({"acceptance": {"metrics": {"f2": {"min": 1}}}}, "acceptance.metrics.f2: no metric; there are"),
+    "unknown-metric": ({"acceptance": {"metrics": {"f2": {"min": 1}}}}, "acceptance.metrics.f2: f2 is no metric of"),
+    "misspelt-metric": (
+        {"acceptance": {"metrics": {"acuracy": {"min": 1}}}},
+        "acceptance.metrics.acuracy: acuracy is no metric of a classification; did you mean accuracy? there are",
+    ),
+    "misspelt-metric-of-a-gap": (
+        {"acceptance": {"metrics": {"f1": {"min": 0}}, "gap": {"metric": "acuracy", "max": 1}}},
+        "acceptance.gap.metric: acuracy is no metric of a classification; did you mean accuracy?",
+    ),
     "other-tasks-metric": (
         {"acceptance": {"metrics": {"rmse": {"max": 1}}}},
         "acceptance.metrics.rmse: rmse is no metric of a classification; there are accuracy,",
@@ -96,6 +124,12 @@ WRONG_PARTS: dict[str, tuple[dict[str, Any], str]] = {
         "acceptance.gap: min or max is missing",
     ),
     "unknown-policy": ({"inputs": {"age": {"unseen": "ignore"}}}, "inputs.age.unseen: Input should be 'reject' or"),
+    "bake-as-text": ({"serving": {"bake": "no"}}, "serving.bake: true or false is expected, found 'no'"),
+    "bake-as-number": ({"serving": {"bake": 0}}, "serving.bake: true or false is expected, found 0"),
+    "positive-of-a-regression": (
+        {"task": "regression", "acceptance": {"metrics": {"mae": {"max": 1}}}},
+        "positive: is for two classes, a regression has none, found 'Yes'",
+    ),
     "negative-factor": ({"inputs": {"age": {"factor": -1}}}, "inputs.age.factor: Input should be greater"),
     "latency-text": ({"serving": {"latency_ms": "fast"}}, "serving.latency_ms: Input should be a valid number"),
     "availability-percent": ({"serving": {"availability": 99.5}}, "serving.availability: Input should be less than 1"),
@@ -132,9 +166,9 @@ def test_all_faults_of_both_files_are_found_at_once(tmp_path: Path) -> None:
     texts = [fault.removeprefix(f"{tmp_path}/toy/model.yaml:") for fault in faults]
     assert [text.split(";")[0] for text in texts] == [
         "1: owner is missing",
-        "5: acceptance.metrics.auc: no metric",
+        "5: acceptance.metrics.auc: auc is no metric of a classification",
         "8: rollout.steps: steps rise from at least 1 to 100, found [9, 1]",
-        "train.py has no function fit()",
+        "models/toy/train.py has no function fit()",
     ]
 
 
@@ -146,30 +180,30 @@ NO_YAML: dict[str, tuple[bytes, str]] = {
     "limit-twice": (b"a:\n  b: 1\n  b: 2", "model.yaml:3: the key b stands twice"),
     "no-such-date": (b"a: 2026-13-45", "model.yaml is no YAML: month must be in 1..12"),
     "not-utf8": (b"\xff\xfe", "model.yaml is no YAML: 'utf-8' codec can't decode"),
-    "list": (b"- a", "model.yaml must hold keys and values, found list"),
-    "empty": (b"", "model.yaml must hold keys and values, found NoneType"),
+    "list": (b"- a", "model.yaml: keys and values are expected, found a list"),
+    "empty": (b"# soon", "model.yaml is empty"),
 }
 
 
 @pytest.mark.parametrize("case", NO_YAML)
 def test_what_is_no_yaml_is_said(case: str, tmp_path: Path) -> None:
-    """A model.yaml that is no mapping is refused with its line; a key that stands twice is no mapping."""
+    """A model.yaml that is no mapping is refused with its path and line; a key that stands twice is no mapping."""
     content, expected = NO_YAML[case]
     file = tmp_path / "model.yaml"
     file.write_bytes(content)
     with pytest.raises(RecipeInvalid) as caught:
         read_recipe(file)
     assert len(caught.value.reasons) == 1
-    assert caught.value.reasons[0].startswith(expected)
+    assert caught.value.reasons[0].startswith(f"{tmp_path}/{expected}")
 
 
 WRONG_TRAIN: dict[str, tuple[str | None, list[str]]] = {
-    "missing": (None, ["train.py is missing"]),
-    "no-functions": ("", ["train.py has no function load()", "train.py has no function fit()"]),
-    "load-is-data": ("load = 3\ndef fit(train): ...\n", ["train.py has no function load()"]),
+    "missing": (None, ["models/toy/train.py is missing"]),
+    "no-functions": ("", [f"models/toy/train.py has no function {name}()" for name in ("load", "fit")]),
+    "load-is-data": ("load = 3\ndef fit(train): ...\n", ["models/toy/train.py has no function load()"]),
     "raises": ("import os\nos.environ['NO_SUCH']\n", ["models/toy/train.py:2 cannot be imported: KeyError: 'NO_SUCH'"]),
     "no-package": ("import nosuch", ["models/toy/train.py:1 cannot be imported: ModuleNotFoundError: No module named"]),
-    "no-python": ("def load(:\n", ["models/toy/train.py cannot be imported: SyntaxError: invalid syntax (train.py, l"]),
+    "no-python": ("a = 1\ndef load(:\n", ["models/toy/train.py:2 cannot be imported: SyntaxError: invalid syntax"]),
 }
 
 
@@ -185,7 +219,8 @@ def test_a_wrong_train_py_is_named(case: str, tmp_path: Path) -> None:
 
 def test_an_empty_folder_lacks_both_files(tmp_path: Path) -> None:
     """Both files are asked for at once."""
-    assert faults_of(tmp_path, None, None) == ["model.yaml is missing", "train.py is missing"]
+    expected = [f"{tmp_path}/toy/model.yaml is missing", "models/toy/train.py is missing"]
+    assert faults_of(tmp_path, None, None) == expected
 
 
 def test_train_py_may_hold_dataclasses(tmp_path: Path) -> None:
@@ -217,6 +252,45 @@ def test_a_name_that_no_service_could_have_is_refused(name: str) -> None:
 def test_a_right_name_is_kept(name: str) -> None:
     """Letters, digits and hyphens, up to forty."""
     assert check_name(name) == name
+
+
+@pytest.mark.parametrize("content", ["a: [", "tsak: regression"], ids=["no-yaml", "unknown-key"])
+def test_faults_name_files_below_the_repository(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model.yaml of this repository is called models/NAME/model.yaml, whatever is wrong with it."""
+    monkeypatch.setattr(recipe, "ROOT", tmp_path)
+    faults = faults_of(tmp_path / "models", content)
+    assert all(fault.startswith("models/toy/model.yaml:1: ") for fault in faults)
+
+
+def test_the_recipe_in_the_docs_can_be_copied(tmp_path: Path) -> None:
+    """The minimal model.yaml of docs/models.md is without fault, and holds nothing that has a default."""
+    text = DOCS.partition("```yaml\n")[2].partition("```")[0]
+    folder = write_model(tmp_path, "toy", text)
+    assert read_recipe(folder / "model.yaml").model_fields_set == set(REQUIRED)
+
+
+PARTS: dict[str, type[BaseModel]] = {
+    "acceptance": Acceptance,
+    "inputs.<feature>": InputPolicy,
+    "privacy": Privacy,
+    "serving": Serving,
+    "rollout": Rollout,
+    "monitoring": Monitoring,
+    "maintenance": Maintenance,
+}
+
+
+def test_the_docs_tell_every_default() -> None:
+    """The table of docs/models.md says for each key whether it is required, else its default."""
+    rows = re.findall(r"^\| (`.+?`) \| (.+?) \| .* \|$", DOCS.partition("## model.yaml")[2], re.MULTILINE)
+    told = {key: text for keys, text in rows for key in re.findall(r"`([\w.<>]+)`", keys)}
+    inside = {f"{part}.{key}": field for part, shape in PARTS.items() for key, field in shape.model_fields.items()}
+    plain = {key: field for key, field in Recipe.model_fields.items() if key not in {*PARTS, "inputs"}}
+    assert set(told) == {*inside, *plain}
+    for key, field in (inside | plain).items():
+        assert told[key].startswith("required") is field.is_required(), key
+        if not field.is_required() and field.default is not None:
+            assert yaml.safe_load(told[key].strip("`")) == json.loads(json.dumps(field.default)), key
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Names that two places share, read from both sides: code and docs, settings and environment, modules and layers."""
 
 import ast
+import importlib
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 from function import contract
 from function.description import openapi
 from function.endpoint import Endpoint
+from function.engines import operations
 from function.errors import PilotlightError
 from function.settings import Settings
 from lifecycle import errors as lifecycle_errors
@@ -65,7 +67,10 @@ def test_imports_point_one_way(folder: str, never: tuple[str, ...]) -> None:
 LAYERS = [
     {"function.errors", "function.contract"},
     {"function.store", "function.validation"},
-    {"function.engines", "function.engines.sklearn_engine", "function.settings"},
+    {"function.engines", "function.engines.operations", "function.settings"},
+    {"function.engines.operations.sparse"},
+    {f"function.engines.operations.{module}" for module in operations.MODULES.values()},
+    {"function.engines.sklearn_engine", "function.engines.numpy_engine"},
     {"function.call", "function.intake"},
     {"function.model", "function.dialects", "function.dialects.native", "function.record", "function.description"},
     {"function.endpoint"},
@@ -83,6 +88,16 @@ def test_the_function_is_layered() -> None:
         for imported in imports(path):
             if imported.startswith("function."):
                 assert rank[imported] <= rank[name], f"{name} imports {imported}"
+
+
+def test_operations_are_those_of_the_engine_and_of_the_compiler() -> None:
+    """Every operation that the engine knows is a function of its module, and the compiler writes no other."""
+    for name, module in operations.MODULES.items():
+        assert callable(getattr(importlib.import_module(f"function.engines.operations.{module}"), name)), name
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "lifecycle" / "compiler").glob("*.py")]
+    written = {name for source in sources for name in re.findall(r"\.add\(\s*\"(\w+)\"", source)}
+    assert written <= set(operations.MODULES)
+    assert set(operations.MODULES) - written <= {"column"}
 
 
 def test_only_main_reads_the_environment() -> None:

@@ -80,13 +80,50 @@ def test_a_client_that_goes_away_harms_nobody(server: Server) -> None:
     assert server.client.get("/health/live").status_code == 200
 
 
-def test_a_body_that_never_arrives_is_given_up(environment: dict[str, str], tmp_path: Path) -> None:
-    """Whoever sends too slowly gets a 408 and holds nothing any more."""
+@pytest.mark.parametrize("beginning", [b"", b"{"], ids=["nothing", "one byte"])
+def test_a_body_that_never_arrives_is_given_up(beginning: bytes, environment: dict[str, str], tmp_path: Path) -> None:
+    """Whoever sends too slowly, or nothing at all, gets a 408 and holds nothing any more."""
     hasty = {**environment, "BODY_TIMEOUT_SECONDS": "0.3"}
     with Server(hasty, tmp_path) as server, socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n" + beginning)
         connection.settimeout(20)
         assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
+
+
+def test_an_offer_of_another_protocol_is_named_as_what_lost_the_body(server: Server) -> None:
+    """Some clients offer HTTP/2 in clear text, where the HTTP parser stops; they are told so."""
+    headers = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAAQAAP__"}
+    found = error(server.client.post("/predict", json=GOOD, headers=headers), 400, "invalid_body")
+    assert "Upgrade" in found["message"]
+
+
+def test_a_reader_that_lags_costs_one_timer_however_many_wait(environment: dict[str, str], tmp_path: Path) -> None:
+    """While nobody reads stdout the process is idle between requests, after many as after few."""
+    reading, writing = os.pipe()
+    try:
+        with Server(environment, tmp_path, stdout=writing) as server:
+            idle = [_idle_cpu_seconds(server, requests) for requests in (300, 3000)]
+        assert idle[1] < idle[0] + 0.2
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _idle_cpu_seconds(server: Server, requests: int) -> float:
+    """Return the processor time of one second of idleness after some requests."""
+    for _ in range(requests):
+        server.client.post("/predict", content=b"{")
+    before = cpu_seconds(server.process.pid)
+    time.sleep(1)
+    return cpu_seconds(server.process.pid) - before
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process and its children took."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(cpu_seconds(int(child)) for child in children)
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with-length", "chunked"])

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from function.contract import Feature, Signature
 from function.engines.sklearn_engine import input_builder
 from function.validation import Instances, Validator
-from lifecycle.errors import ArtifactRefused, DataRefused
+from lifecycle.errors import ArtifactRefused, DataRefused, NotFitted
 from lifecycle.frames import raw_instances
 from lifecycle.recipe import InputPolicy
 from lifecycle.signature import as_input, find_form, learn_features, learn_signature, magnitudes
@@ -337,14 +337,24 @@ def test_records_leave_out_what_is_missing() -> None:
 def test_a_pipeline_that_takes_no_form_is_refused_with_each_reason() -> None:
     """The refusal says for every form why it was not taken."""
     with pytest.raises(ArtifactRefused) as caught:
-        find_form(LogisticRegression(), pd.DataFrame({"x": [1.0, 2.0]}))
+        find_form(LogisticRegression().fit([[0, 1], [1, 0]], [0, 1]), pd.DataFrame({"x": [1.0, 2.0]}))
     assert [reason.split(":")[0] for reason in caught.value.reasons] == [
         "as array",
         "as frame",
         "as column",
         "as records",
     ]
-    assert all("not fitted" in reason for reason in caught.value.reasons)
+    assert "X has 1 features, but" in caught.value.reasons[0]
+
+
+@pytest.mark.parametrize(
+    "pipeline", [LogisticRegression(), make_pipeline(DictVectorizer(), LogisticRegression())], ids=["bare", "steps"]
+)
+def test_a_pipeline_that_is_not_fitted_is_refused_in_one_sentence(pipeline: Any) -> None:
+    """Where the pipeline is not fitted, no form is tried in words."""
+    with pytest.raises(NotFitted) as caught:
+        find_form(pipeline, pd.DataFrame({"x": [1.0, 2.0]}))
+    assert str(caught.value) == "The pipeline is not fitted."
 
 
 def test_a_pipeline_that_fails_on_a_later_row_is_refused() -> None:

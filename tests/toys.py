@@ -14,7 +14,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from function.store import Store
 from lifecycle.packaging import Fitted, assemble
@@ -120,6 +120,13 @@ def named_like_the_format() -> Toy:
     return Toy(pipeline, frame, ["label"])
 
 
+def uncompiled() -> Toy:
+    """Give a step that no converter knows, so that scikit-learn itself serves it."""
+    frame = mixed_frame()[["age", "label"]].assign(label=lambda f: f.label == "yes")
+    pipeline = make_pipeline(FunctionTransformer(np.nan_to_num), LogisticRegression())
+    return Toy(pipeline.fit(frame[["age"]], frame.label), frame, ["label"])
+
+
 TOYS: dict[str, Callable[[], Toy]] = {
     toy.__name__.replace("_", "-"): toy
     for toy in (
@@ -132,6 +139,7 @@ TOYS: dict[str, Callable[[], Toy]] = {
         text,
         records,
         named_like_the_format,
+        uncompiled,
     )
 }
 

@@ -1,5 +1,6 @@
 """The native format: instances, features or one bare object in; predictions, probabilities and their ids out."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,10 @@ OUTPUTS: dict[str, Method] = {
     "decision_function": "decision_function",
 }
 DEFAULT_METHODS: tuple[Method, ...] = ("predict", "predict_proba")
+FORM_FAULT = "The body has none of the forms that are read here."
+PARAMETERS_FAULT = "The parameters ask for what this model does not give."
+TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+SPARE_BRACKETS = 1_000  # wrappers, and faults that are worth a detail
 FORMS = '{"instances": [...]}, {"features": {...}}, {"features": [...]} or one bare object of features'
 
 
@@ -27,6 +32,7 @@ def parse(body: bytes, signature: Signature, max_instances: int) -> Call:
     A model may have a feature called `instances` or `features`: features hold no lists and no objects, so a list or an
     object under such a name is the wrapper, and anything else is the feature.
     """
+    _check_size(body, max_instances)
     content = _decode(body)
     if not isinstance(content, dict):
         raise _invalid("", FORMS, found(content))
@@ -64,6 +70,18 @@ def available_outputs(signature: Signature) -> list[str]:
     return [word for word, method in OUTPUTS.items() if method in signature.methods]
 
 
+def _check_size(body: bytes, max_instances: int) -> None:
+    """Refuse what holds far more lists and objects than instances are taken, before they cost memory."""
+    most = max_instances + SPARE_BRACKETS
+    if body.count(b"{") + body.count(b"[") <= most:
+        return
+    outside_text = TEXT.sub(b"", body)
+    brackets = outside_text.count(b"{") + outside_text.count(b"[")
+    if brackets > most:
+        text = f"The body holds {brackets} objects and lists"
+        raise TooManyInstances(f"{text}; one request takes at most {max_instances} instances, each one of them.")
+
+
 def _decode(body: bytes) -> Any:
     if not body.strip():
         raise MalformedJson(f"The body is empty; expected {FORMS}.")
@@ -88,7 +106,8 @@ def _is_wrapper(content: dict[str, Any], key: str, kind: Any, names: set[str]) -
 def _only(content: dict[str, Any], key: str) -> None:
     extra = [name for name in content if name not in (key, "parameters")]
     if extra:
-        raise _invalid(f"/{extra[0][:64]}", f'only "parameters" beside "{key}"', f"{len(extra)} more")
+        name = extra[0][:64].replace("~", "~0").replace("/", "~1")
+        raise _invalid(f"/{name}", f'only "parameters" beside "{key}"', _names(extra))
     if not isinstance(content[key], list | dict):
         raise _invalid(f"/{key}", "a list" if key == "instances" else "an object or a list", found(content[key]))
 
@@ -97,7 +116,7 @@ def _check_count(rows: Any, max_instances: int) -> None:
     if not isinstance(rows, list):
         raise _invalid("/instances", "a list", found(rows))
     if not rows:
-        raise _invalid("/instances", "at least one instance", "an empty list")
+        raise _invalid("/instances", "at least one instance", "an empty list", "There is nothing to predict.")
     if len(rows) > max_instances:
         raise TooManyInstances(f"{len(rows)} instances were sent; one request takes at most {max_instances}.")
 
@@ -105,20 +124,28 @@ def _check_count(rows: Any, max_instances: int) -> None:
 def _methods(content: dict[str, Any], signature: Signature) -> tuple[Method, ...]:
     """Return the methods that `parameters.outputs` asks for, or predict and, where the model has it, predict_proba."""
     parameters = content.get("parameters")
+    usual = tuple(method for method in DEFAULT_METHODS if method in signature.methods)
     if parameters is None:
-        return tuple(method for method in DEFAULT_METHODS if method in signature.methods)
+        return usual
     if not isinstance(parameters, dict) or set(parameters) - {"outputs"}:
-        raise _invalid("/parameters", 'an object that holds "outputs" alone', found(parameters))
-    words = parameters.get("outputs")
+        raise _invalid("/parameters", 'an object that holds "outputs" alone', found(parameters), PARAMETERS_FAULT)
+    words = parameters.get("outputs", [word for word, method in OUTPUTS.items() if method in usual])
     available = available_outputs(signature)
     if not isinstance(words, list) or not words or not all(word in available for word in words):
         text = f"a list of at least one of {', '.join(available)}"
-        raise _invalid("/parameters/outputs", text, str(found(words)) if not isinstance(words, list) else _first(words))
+        what = _first(words, available) if isinstance(words, list) else found(words)
+        raise _invalid("/parameters/outputs", text, what, PARAMETERS_FAULT)
     return tuple(OUTPUTS[word] for word in dict.fromkeys(words))
 
 
-def _first(words: list[Any]) -> str:
-    return f"a list that starts with {found(words[0])}" if words else "an empty list"
+def _names(names: list[str]) -> str:
+    shown = ", ".join(found(name) for name in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _first(words: list[Any], available: list[str]) -> str:
+    wrong = [word for word in words if word not in available]
+    return f"a list that holds {found(wrong[0])}" if wrong else "an empty list"
 
 
 def _single(instance: Any, where: str) -> Instances:
@@ -133,7 +160,5 @@ def _instance_pointer(index: int) -> str:
     return f"/instances/{index}"
 
 
-def _invalid(at: str, expected: str, what: str) -> InvalidBody:
-    return InvalidBody(
-        "The body has none of the forms that are read here.", [Detail(at=at, expected=expected, found=what)]
-    )
+def _invalid(at: str, expected: str, what: str, message: str = FORM_FAULT) -> InvalidBody:
+    return InvalidBody(message, [Detail(at=at, expected=expected, found=what)])

@@ -1,12 +1,13 @@
 """What computes a prediction: one interface, one file per engine."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from function.contract import Method
-from function.validation import Columns
+if TYPE_CHECKING:  # the contract and validation need pydantic, which the numpy engine does without
+    from function.contract import Method
+    from function.validation import Columns
 
-Outputs = dict[Method, Any]
+Outputs = dict["Method", Any]
 
 
 class Engine(Protocol):
@@ -14,7 +15,7 @@ class Engine(Protocol):
 
     name: str
 
-    def predict(self, columns: Columns, methods: Sequence[Method]) -> Outputs:
+    def predict(self, columns: "Columns", methods: "Sequence[Method]") -> Outputs:
         """Return per method a list with one entry a row: a label or number, or a list of floats.
 
         With several targets `predict` gives a list a row, and `predict_proba` a list of lists a row.

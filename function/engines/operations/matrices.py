@@ -1,0 +1,80 @@
+"""Operations on matrices of numbers that know no model: element by element, and column by column."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from function.engines.operations import Parameters
+
+Matrix = np.ndarray
+BINARY = {name: getattr(np, name) for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "power")}
+UNARY = {
+    name: getattr(np, name)
+    for name in (
+        *("abs", "cbrt", "ceil", "cos", "exp", "exp2", "expm1", "floor", "log", "log10", "log1p", "log2", "negative"),
+        *("positive", "reciprocal", "rint", "sign", "sin", "sqrt", "square", "tan", "tanh", "trunc"),
+    )
+}
+DTYPES = ("f8", "f4", "i8", "b1")
+
+
+def cast(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return a matrix in another dtype."""
+    dtype = np.dtype(parameters.choice("dtype", DTYPES))
+    return lambda matrix: matrix.astype(dtype)
+
+
+def finite(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return a matrix as it is; raises ValueError where it holds infinities, or NaN that is not allowed."""
+    allow_nan = parameters.flag("allow_nan")
+
+    def run(matrix: Matrix) -> Matrix:
+        # Comparing each number would cost more, and a sum is finite only where all that it sums is.
+        if not np.isfinite(np.add.reduce(matrix, axis=None)):
+            bad = np.isinf(matrix) if allow_nan else ~np.isfinite(matrix)
+            if bad.any():
+                raise ValueError("a number is missing, infinite, or too large for the model")
+        return matrix
+
+    return run
+
+
+def impute(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return a matrix with a column's statistic where a value is missing."""
+    statistics = parameters.array("statistics", "f", 1)
+    return lambda matrix: np.where(np.isnan(matrix), statistics, matrix)
+
+
+def replace(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return a matrix with a column's statistic where a value is the one that stands for missing."""
+    statistics = parameters.array("statistics", "f", 1)
+    missing = parameters.number("missing")
+    return lambda matrix: np.where(matrix == missing, statistics, matrix)
+
+
+def missing(_: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return 1.0 where a value is missing, else 0.0."""
+    return lambda matrix: np.isnan(matrix).astype(np.float64)
+
+
+def arithmetic(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return a binary ufunc of a matrix and one number a column."""
+    ufunc = BINARY[parameters.choice("ufunc", tuple(BINARY))]
+    operand = parameters.array("operand", "f", 1)
+    return lambda matrix: ufunc(matrix, operand)
+
+
+def apply(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return a unary ufunc of every number."""
+    return UNARY[parameters.choice("ufunc", tuple(UNARY))]  # type: ignore[no-any-return]
+
+
+def select(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return some columns of a matrix, in their order."""
+    indexes = parameters.array("indexes", "i", 1)
+    return lambda matrix: matrix[:, indexes]
+
+
+def concatenate(_: Parameters) -> Callable[..., Matrix]:
+    """Return matrices side by side."""
+    return lambda *matrices: np.concatenate(matrices, axis=1)

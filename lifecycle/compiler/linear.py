@@ -1,0 +1,115 @@
+"""Converters of linear models: weighted sums, and the links and decisions that classifiers add."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn import linear_model as lm
+from sklearn.svm import LinearSVC, LinearSVR
+
+from lifecycle.compiler.program import Converters, NotCompiled, Program, label
+from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vector, float64_of
+
+
+def labels(classes: Sequence[Any], indexes: int, program: Program) -> Labels:
+    """Add the classes of indexes."""
+    return Labels(program.add("labels", indexes, classes=[label(one) for one in classes]))
+
+
+def affine(weights: np.ndarray, intercept: Any, value: Value, program: Program) -> Matrix | Vector:
+    """Add products with weights (outputs x features, or features), plus intercepts; one output gives a vector."""
+    table = np.atleast_2d(np.asarray(weights, dtype=np.float64)).T
+    offsets = np.broadcast_to(np.atleast_1d(np.asarray(intercept, dtype=np.float64)), table.shape[1:])
+    register = value.register if isinstance(value, SparseMatrix) else float64_of(value, program).register
+    product = program.add("affine", register, arrays={"weights": table, "intercept": offsets})
+    if np.ndim(weights) == 1:
+        return Vector(program.add("flatten", product))
+    return Matrix(product, table.shape[1])
+
+
+def _regression(model: Any, value: Value, program: Program) -> Value:
+    _check_float64(model.coef_)
+    coefficients = model.coef_.toarray() if hasattr(model.coef_, "toarray") else model.coef_
+    return affine(coefficients, model.intercept_, value, program)
+
+
+def _glm(model: Any, value: Value, program: Program) -> Value:
+    _check_float64(model.coef_)
+    link = type(model._base_loss.link).__name__
+    raw = affine(model.coef_, model.intercept_, value, program)
+    if link == "IdentityLink":
+        return raw
+    if link != "LogLink":
+        raise NotCompiled(f"has the link {link}")
+    return Vector(program.add("apply", raw.register, ufunc="exp"))
+
+
+def _scores(model: Any, value: Value, program: Program) -> Matrix | Vector:
+    """Add `LinearClassifierMixin.decision_function`."""
+    _check_float64(model.coef_)
+    coefficients = model.coef_.toarray() if hasattr(model.coef_, "toarray") else model.coef_
+    if coefficients.ndim == 2 and len(coefficients) == 1:
+        coefficients = coefficients[0]
+    return affine(coefficients, model.intercept_, value, program)
+
+
+def _decision(model: Any, value: Value, program: Program) -> Labels:
+    """Add `LinearClassifierMixin.predict`."""
+    scores = _scores(model, value, program)
+    if isinstance(scores, Vector):
+        chosen = program.add("above", scores.register, threshold=0.0, or_equal=False)
+    else:
+        chosen = program.add("largest", scores.register)
+    return labels(model.classes_, chosen, program)
+
+
+def _chances_one_vs_rest(model: Any, value: Value, program: Program) -> Matrix:
+    """Add `LinearClassifierMixin._predict_proba_lr`."""
+    scores = _scores(model, value, program)
+    chances = program.add("logistic", scores.register)
+    if isinstance(scores, Vector):
+        return Matrix(program.add("complement", chances), 2)
+    return Matrix(program.add("normalize_sum", chances), scores.width)
+
+
+def _chances(model: Any, value: Value, program: Program) -> Matrix:
+    """Add `LogisticRegression.predict_proba`."""
+    if len(model.classes_) <= 2:
+        return _chances_one_vs_rest(model, value, program)
+    scores = _scores(model, value, program)
+    return Matrix(program.add("softmax", scores.register), len(model.classes_))
+
+
+def _sgd_chances(model: Any, value: Value, program: Program) -> Matrix:
+    if model.loss != "log_loss":
+        raise NotCompiled(f"gives probabilities for the loss {model.loss}")
+    return _chances_one_vs_rest(model, value, program)
+
+
+def _check_float64(array: Any) -> None:
+    if array.dtype != np.float64:
+        raise NotCompiled(f"was fitted with {array.dtype} numbers")
+
+
+_CLASSIFIER = {"decision_function": _scores, "predict": _decision}
+_REGRESSORS = (
+    *(lm.ARDRegression, lm.BayesianRidge, lm.ElasticNet, lm.ElasticNetCV, lm.HuberRegressor, lm.Lars, lm.LarsCV),
+    *(lm.Lasso, lm.LassoCV, lm.LassoLars, lm.LassoLarsCV, lm.LassoLarsIC, lm.LinearRegression, lm.MultiTaskElasticNet),
+    *(lm.MultiTaskElasticNetCV, lm.MultiTaskLasso, lm.MultiTaskLassoCV, lm.OrthogonalMatchingPursuit),
+    *(
+        lm.OrthogonalMatchingPursuitCV,
+        lm.QuantileRegressor,
+        lm.Ridge,
+        lm.RidgeCV,
+        lm.SGDRegressor,
+        lm.TheilSenRegressor,
+    ),
+    LinearSVR,
+)
+CONVERTERS: Converters = {
+    **{cls: {"predict": _regression} for cls in _REGRESSORS},
+    **{cls: {"predict": _glm} for cls in (lm.GammaRegressor, lm.PoissonRegressor, lm.TweedieRegressor)},
+    **dict.fromkeys((lm.Perceptron, lm.RidgeClassifier, lm.RidgeClassifierCV, LinearSVC), _CLASSIFIER),
+    **{cls: {**_CLASSIFIER, "predict_proba": _chances} for cls in (lm.LogisticRegression, lm.LogisticRegressionCV)},
+    lm.SGDClassifier: {**_CLASSIFIER, "predict_proba": _sgd_chances},
+}

@@ -1,0 +1,208 @@
+"""Converters of what comes before a model: imputing, scaling, encoding."""
+
+import math
+from typing import Any
+
+import numpy as np
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    RobustScaler,
+    StandardScaler,
+)
+
+from lifecycle.compiler.program import Converters, NotCompiled, Program, label, ufunc_name
+from lifecycle.compiler.values import Cells, Matrix, Table, Value, beside, cells_of, finite, matrix_of, take
+
+Operand = np.ndarray
+
+
+def _standard(scaler: StandardScaler, value: Value, program: Program) -> Matrix:
+    mean = scaler.mean_ if scaler.with_mean else None
+    scale = scaler.scale_ if scaler.with_std else None
+    return _arithmetic([("subtract", mean), ("divide", scale)], value, program)
+
+
+def _robust(scaler: RobustScaler, value: Value, program: Program) -> Matrix:
+    center = scaler.center_ if scaler.with_centering else None
+    scale = scaler.scale_ if scaler.with_scaling else None
+    return _arithmetic([("subtract", center), ("divide", scale)], value, program)
+
+
+def _max_abs(scaler: MaxAbsScaler, value: Value, program: Program) -> Matrix:
+    scaled = _arithmetic([("divide", scaler.scale_)], value, program)
+    return _clipped(scaled, -1.0, 1.0, program) if getattr(scaler, "clip", False) else scaled
+
+
+def _min_max(scaler: MinMaxScaler, value: Value, program: Program) -> Matrix:
+    scaled = _arithmetic([("multiply", scaler.scale_), ("add", scaler.min_)], value, program)
+    low, high = scaler.feature_range
+    return _clipped(scaled, low, high, program) if scaler.clip else scaled
+
+
+def _clipped(matrix: Matrix, low: float, high: float, program: Program) -> Matrix:
+    floors, ceilings = np.full(matrix.width, float(low)), np.full(matrix.width, float(high))
+    return _chain(matrix, [("maximum", floors), ("minimum", ceilings)], program)
+
+
+def _arithmetic(steps: list[tuple[str, Operand | None]], value: Value, program: Program) -> Matrix:
+    """Add in-place arithmetic of a scaler, which keeps NaN and refuses infinities."""
+    return _chain(finite(matrix_of(value, program), program, allow_nan=True), steps, program)
+
+
+def _chain(matrix: Matrix, steps: list[tuple[str, Operand | None]], program: Program) -> Matrix:
+    register = matrix.register
+    for ufunc, operand in steps:
+        if operand is not None:
+            register = program.add("arithmetic", register, ufunc=ufunc, arrays={"operand": operand.astype(np.float64)})
+            if matrix.dtype == "f4":  # computed in float64, kept in float32, as NumPy does in place
+                register = program.add("cast", register, dtype="f4")
+    return Matrix(register, matrix.width, matrix.dtype)
+
+
+def _imputed(imputer: SimpleImputer, value: Value, program: Program) -> Value:
+    if isinstance(value, Cells) or (isinstance(value, Table) and _has_text(value)):
+        return _filled(imputer, value, program)
+    matrix = finite(matrix_of(value, program), program, allow_nan=_is_nan(imputer.missing_values))
+    if matrix.dtype != "f8":
+        raise NotCompiled("takes float32 numbers")
+    statistics = imputer.statistics_.astype(np.float64)
+    kept = matrix
+    known = ~np.isnan(statistics)
+    if not imputer.keep_empty_features and not known.all():
+        kept, statistics = take(matrix, np.flatnonzero(known).tolist(), program), statistics[known]  # type: ignore[assignment]
+    if _is_nan(imputer.missing_values):
+        register = program.add("impute", kept.register, arrays={"statistics": statistics})
+    else:
+        missing = float(imputer.missing_values)
+        register = program.add("replace", kept.register, missing=missing, arrays={"statistics": statistics})
+    imputed = Matrix(register, kept.width)
+    if not imputer.add_indicator:
+        return imputed
+    if not _is_nan(imputer.missing_values):
+        raise NotCompiled("marks missing values that are not NaN")
+    marks = Matrix(program.add("missing", matrix.register), matrix.width)
+    return beside([imputed, take(marks, imputer.indicator_.features_.tolist(), program)], program)
+
+
+def _filled(imputer: SimpleImputer, value: Value, program: Program) -> Cells:
+    if imputer.add_indicator:
+        raise NotCompiled("marks missing text")
+    cells = cells_of(value, program)
+    statistics = [label(statistic) for statistic in imputer.statistics_]
+    if None in statistics:
+        raise NotCompiled("has columns without a value")
+    stands = imputer.missing_values
+    missing = None if stands is None or _is_nan(stands) else label(stands)
+    kinds = {"none"} if stands is None else {"nan"}
+    if missing is None and not set(cells.missing) <= kinds:
+        raise NotCompiled("looks for another missing value than the column has")
+    register = program.add("fill", cells.register, missing=[missing], values=statistics)
+    return Cells(register, cells.missing if missing is not None else ("nan",) * len(statistics))
+
+
+def _has_text(table: Table) -> bool:
+    return any(feature.type == "text" for _, feature in table.columns)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _categories(encoder: Any, cells: Cells) -> list[list[Any]]:
+    """Return each column's categories as keys, None for the missing value that the column has."""
+    found = []
+    for categories, stands in zip(encoder.categories_, cells.missing, strict=True):
+        keys = [label(category) for category in categories]
+        for position, category in enumerate(categories):
+            if keys[position] is None and (category is None) != (stands == "none"):
+                raise NotCompiled("has a category for another missing value than the column has")
+        if len(set(keys)) != len(keys):
+            raise NotCompiled("has two missing values as categories")
+        found.append(keys)
+    return found
+
+
+def _one_hot(encoder: OneHotEncoder, value: Value, program: Program) -> Matrix:
+    cells = cells_of(value, program)
+    keys = _categories(encoder, cells)
+    width = int(sum(encoder._n_features_outs))
+    starts = np.cumsum([0, *encoder._n_features_outs])[:-1].tolist()
+    places = [
+        [start + place if (place := _place(encoder, column, code)) is not None else width for code in range(len(one))]
+        for column, (one, start) in enumerate(zip(keys, starts, strict=True))
+    ]
+    unknown = [_unknown_place(encoder, column, start, width) for column, start in enumerate(starts)]
+    register = program.add("one_hot", cells.register, categories=keys, places=places, unknown=unknown, width=width)
+    return Matrix(register, width)
+
+
+def _place(encoder: OneHotEncoder, column: int, code: int) -> int | None:
+    """Return the output of a category within its column's outputs, or None where it was dropped."""
+    if encoder._infrequent_enabled and encoder._default_to_infrequent_mappings[column] is not None:
+        code = int(encoder._default_to_infrequent_mappings[column][code])
+    dropped = encoder._drop_idx_after_grouping
+    if dropped is None or dropped[column] is None:
+        return code
+    if code == dropped[column]:
+        return None
+    return code - 1 if code > dropped[column] else code
+
+
+def _unknown_place(encoder: OneHotEncoder, column: int, start: int, width: int) -> int | None:
+    if encoder.handle_unknown == "error":
+        return None
+    infrequent = encoder._infrequent_indices[column] if encoder._infrequent_enabled else None
+    if infrequent is None or encoder.handle_unknown == "ignore":
+        return width
+    place = _place(encoder, column, int(infrequent[0]))
+    return width if place is None else start + place
+
+
+def _ordinal(encoder: OrdinalEncoder, value: Value, program: Program) -> Matrix:
+    if encoder.dtype != np.float64:
+        raise NotCompiled(f"gives {encoder.dtype}")
+    cells = cells_of(value, program)
+    keys = _categories(encoder, cells)
+    codes = [[_code(encoder, column, code) for code in range(len(one))] for column, one in enumerate(keys)]
+    unknown = None if encoder.handle_unknown == "error" else float(encoder.unknown_value)
+    register = program.add("codes", cells.register, categories=keys, codes=codes, unknown=[unknown])
+    return Matrix(register, len(keys))
+
+
+def _code(encoder: OrdinalEncoder, column: int, code: int) -> float:
+    if _is_nan(encoder.categories_[column][code]):  # None is a category like any other
+        return float(encoder.encoded_missing_value)
+    if encoder._infrequent_enabled and encoder._default_to_infrequent_mappings[column] is not None:
+        return float(encoder._default_to_infrequent_mappings[column][code])
+    return float(code)
+
+
+def _function(transformer: FunctionTransformer, value: Value, program: Program) -> Value:
+    if transformer.func is None:
+        return value
+    name = ufunc_name(transformer.func)
+    if transformer.kw_args:
+        raise NotCompiled("calls a function with arguments of its own")
+    matrix = matrix_of(value, program)
+    if transformer.validate:
+        matrix = finite(matrix, program)
+    if matrix.dtype != "f8":
+        raise NotCompiled("takes float32 numbers")
+    return Matrix(program.add("apply", matrix.register, ufunc=name), matrix.width)
+
+
+CONVERTERS: Converters = {
+    FunctionTransformer: {"transform": _function},
+    MaxAbsScaler: {"transform": _max_abs},
+    MinMaxScaler: {"transform": _min_max},
+    OneHotEncoder: {"transform": _one_hot},
+    OrdinalEncoder: {"transform": _ordinal},
+    RobustScaler: {"transform": _robust},
+    SimpleImputer: {"transform": _imputed},
+    StandardScaler: {"transform": _standard},
+}

@@ -1,0 +1,198 @@
+"""What is known of a value while a pipeline is compiled: where it stands, its width, what scikit-learn would see."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from function.contract import Feature, Signature
+from lifecycle.compiler.program import NotCompiled, Program
+
+NUMERIC = ("integer", "number", "boolean")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A frame: some of the request's columns, by the registers that they stand in."""
+
+    columns: tuple[tuple[int, Feature], ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        return [feature.name for _, feature in self.columns]
+
+    def take(self, indexes: list[int]) -> "Table":
+        """Return some columns."""
+        return Table(tuple(self.columns[index] for index in indexes))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """An array of objects, such as text: Python values column by column."""
+
+    register: int
+    missing: tuple[str, ...]  # per column what stands for missing: "nan" or "none"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A two-dimensional array of numbers, float64 or float32."""
+
+    register: int
+    width: int
+    dtype: str = "f8"
+
+
+@dataclass(frozen=True)
+class SparseMatrix:
+    """A sparse matrix of float64 numbers."""
+
+    register: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A one-dimensional column of texts."""
+
+    register: int
+
+
+@dataclass(frozen=True)
+class Vector:
+    """One number a row."""
+
+    register: int
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One class a row."""
+
+    register: int
+
+
+Value = Table | Cells | Matrix | SparseMatrix | Texts | Vector | Labels
+
+
+def input_of(signature: Signature, program: Program) -> Value:
+    """Return what the fitted pipeline is given, as `input_builder` of the sklearn engine makes it."""
+    features = signature.features
+    table = Table(tuple(enumerate(features)))
+    if signature.form == "frame":
+        return table
+    if signature.form == "column":
+        return text_of(table)
+    if signature.form == "array" and all(feature.type in NUMERIC for feature in features):
+        return Matrix(program.add("numbers", *range(len(features)), dtype="f8"), len(features))
+    if signature.form == "array":
+        return Cells(program.add("gather", *range(len(features))), ("nan",) * len(features))
+    raise NotCompiled("takes a list of records")
+
+
+def text_of(value: Value) -> Texts:
+    """Return one column of texts."""
+    if isinstance(value, Texts):
+        return value
+    if isinstance(value, Table) and len(value.columns) == 1 and value.columns[0][1].type == "text":
+        return Texts(value.columns[0][0])
+    raise NotCompiled("takes one column of texts")
+
+
+def matrix_of(value: Value, program: Program) -> Matrix:
+    """Return numbers as scikit-learn's `check_array` with FLOAT_DTYPES makes them: float32 where all of them are."""
+    if isinstance(value, Matrix):
+        return value
+    if isinstance(value, SparseMatrix):
+        return Matrix(program.add("densify", value.register, width=value.width), value.width)
+    if isinstance(value, Table):
+        return _table_matrix(value, program)
+    raise NotCompiled(f"takes numbers, not {type(value).__name__.lower()}")
+
+
+def float64_of(value: Value, program: Program, *, allow_nan: bool = False) -> Matrix:
+    """Return float64 numbers, refused where scikit-learn refuses them; raises NotCompiled for float32."""
+    matrix = finite(matrix_of(value, program), program, allow_nan=allow_nan)
+    if matrix.dtype != "f8":
+        raise NotCompiled("takes float32 numbers")
+    return matrix
+
+
+def finite(matrix: Matrix, program: Program, *, allow_nan: bool = False) -> Matrix:
+    """Return numbers of which the infinite ones are refused, as `check_array` does."""
+    return Matrix(program.add("finite", matrix.register, allow_nan=allow_nan), matrix.width, matrix.dtype)
+
+
+def cells_of(value: Value, program: Program) -> Cells:
+    """Return columns of Python values, for what compares them with categories."""
+    if isinstance(value, Cells):
+        return value
+    if isinstance(value, Table):
+        if any(feature.type == "datetime" for _, feature in value.columns):
+            raise NotCompiled("takes dates")
+        register = program.add("gather", *[register for register, _ in value.columns])
+        return Cells(register, tuple(feature.missing for _, feature in value.columns))
+    matrix = matrix_of(value, program)
+    return Cells(program.add("lists", matrix.register), ("nan",) * matrix.width)
+
+
+def beside(values: list[Value], program: Program) -> Value:
+    """Return what `hstack` makes of several values."""
+    if len(values) == 1 and not isinstance(values[0], Table):
+        return values[0]
+    if any(isinstance(value, SparseMatrix) for value in values):
+        raise NotCompiled("puts sparse columns beside others")
+    if not values:
+        raise NotCompiled("has no columns")
+    parts = [matrix_of(value, program) for value in values]
+    if len(parts) == 1:
+        return parts[0]
+    dtype = "f4" if all(part.dtype == "f4" for part in parts) else "f8"
+    register = program.add("concatenate", *[part.register for part in parts])
+    return Matrix(register, sum(part.width for part in parts), dtype)
+
+
+def take(value: Value, indexes: list[int], program: Program) -> Value:
+    """Return some columns of a value, by position."""
+    if isinstance(value, Table):
+        return value.take(indexes)
+    matrix = matrix_of(value, program)
+    array = np.array(indexes, np.int64)
+    return Matrix(program.add("select", matrix.register, arrays={"indexes": array}), len(indexes), matrix.dtype)
+
+
+def _table_matrix(table: Table, program: Program) -> Matrix:
+    if not table.columns:
+        raise NotCompiled("takes no columns")
+    dtypes = [_numpy_dtype(feature) for _, feature in table.columns]
+    registers = [register for register, _ in table.columns]
+    floats = [dtype is not None and dtype == np.float32 for dtype in dtypes]
+    plain = [dtype for dtype in dtypes if dtype is not None]
+    width = len(registers)
+    if len(plain) == width and np.result_type(*plain) == np.float32:
+        if not all(floats):
+            raise NotCompiled("takes float32 numbers beside small integers")
+        return Matrix(program.add("numbers", *registers, dtype="f4"), width, "f4")
+    if not any(floats):
+        return Matrix(program.add("numbers", *registers, dtype="f8"), width)
+    # A float32 column among others was rounded before it became float64.
+    singles = [
+        program.add("cast", program.add("numbers", register, dtype="f4"), dtype="f8")
+        if single
+        else program.add("numbers", register, dtype="f8")
+        for register, single in zip(registers, floats, strict=True)
+    ]
+    return Matrix(program.add("concatenate", *singles), width)
+
+
+def _numpy_dtype(feature: Feature) -> np.dtype | None:
+    """Return a column's NumPy dtype, or None for pandas' own; raises NotCompiled where it holds no numbers."""
+    if feature.type not in NUMERIC or feature.dtype == "category":
+        raise NotCompiled(f"takes the column {feature.name} of dtype {feature.dtype} as numbers")
+    dtype = pd.api.types.pandas_dtype(feature.dtype)
+    if not isinstance(dtype, np.dtype):
+        return None
+    if dtype.kind not in "biuf" or dtype == np.float16:
+        raise NotCompiled(f"takes the column {feature.name} of dtype {feature.dtype} as numbers")
+    return dtype
