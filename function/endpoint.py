@@ -125,10 +125,10 @@ class Endpoint:
         return _json(openapi(model.manifest, self._settings.max_instances))
 
     async def _predict(self, request: Request, facts: Facts) -> Response:
-        headers = request.headers
-        project = self._settings.google_cloud_project
-        facts.trace = trace_fields(headers.get("traceparent"), headers.get("x-cloud-trace-context"), project)
-        async with self._intake.body(request) as body:
+        headers = dict(request.scope["headers"])  # starlette's would search and decode at each look
+        facts.trace = trace_fields(headers, self._settings.google_cloud_project)
+        with self._intake.admit(headers) as admission:
+            body = await admission.read(request)
             facts.body_bytes = len(body)
             facts.read_ms = _since(facts.started)
             model = await self._warm.get()

@@ -243,11 +243,13 @@ def sampling_order(request_id: str, count: int) -> list[int]:
     return random.Random(request_id).sample(range(count), count)  # noqa: S311 - a sample, no secret
 
 
-def trace_fields(traceparent: str | None, cloud_trace: str | None, project: str) -> Trace:
+def trace_fields(headers: Mapping[bytes, bytes], project: str) -> Trace:
     """Return the trace fields of a request's headers: W3C traceparent first, else X-Cloud-Trace-Context."""
-    if traceparent and (match := _TRACEPARENT.fullmatch(traceparent)):
+    traceparent = headers.get(b"traceparent", b"").decode("latin-1")
+    cloud_trace = headers.get(b"x-cloud-trace-context", b"").decode("latin-1")
+    if match := _TRACEPARENT.fullmatch(traceparent):
         return _trace(match[1], match[2], int(match[3], 16) & 1 == 1, project)
-    if cloud_trace and (match := _CLOUD_TRACE.fullmatch(cloud_trace)):
+    if match := _CLOUD_TRACE.fullmatch(cloud_trace):
         return _trace(match[1].lower(), f"{int(match[2] or 0):016x}"[-16:], match[3] == "1", project)
     return Trace()
 

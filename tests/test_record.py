@@ -163,7 +163,8 @@ def test_traces_are_read_from_both_headers(
     traceparent: str | None, cloud_trace: str | None, expected: tuple[str, str | None, bool] | None
 ) -> None:
     """W3C traceparent comes first, X-Cloud-Trace-Context second; what is neither is ignored."""
-    fields = trace_fields(traceparent, cloud_trace, "p")
+    sent = {b"traceparent": traceparent, b"x-cloud-trace-context": cloud_trace}
+    fields = trace_fields({name: value.encode() for name, value in sent.items() if value}, "p")
     if expected is None:
         assert fields == {}
         return
