@@ -14,6 +14,7 @@ def write_card(manifest: Manifest, maintenance: Maintenance | None) -> str:
         ["## What it gives", "", *_outputs(manifest)],
         ["## How good it is", "", *_metrics(manifest)],
         ["## Limits it was accepted against", "", *_limits(manifest)],
+        ["## How it is computed", "", describe_engine(manifest)],
         ["## What it was made of", "", *_origin(manifest)],
         ["## What is kept out of prediction records", "", *_privacy(manifest)],
         ["## Maintenance", "", *_maintenance(maintenance)],
@@ -21,6 +22,18 @@ def write_card(manifest: Manifest, maintenance: Maintenance | None) -> str:
     if manifest.notes:
         sections.append(["## Notes", "", *(f"- {note}" for note in manifest.notes)])
     return "\n\n".join("\n".join(section) for section in sections) + "\n"
+
+
+def describe_engine(manifest: Manifest) -> str:
+    """Return which engine serves a version and why, in one sentence."""
+    proof = manifest.proof
+    if proof.verdict == "not compiled":
+        return f"By scikit-learn itself, for a step is not compiled: {proof.reason}."
+    if proof.verdict == "fails":
+        return f"By scikit-learn itself, for the compiled model differs from the fitted pipeline: {proof.reason}."
+    largest = max(proof.largest_differences.values(), default=0.0)
+    rows = f"{proof.rows} rows of data and {proof.hard_rows} built to break it"
+    return f"Compiled, and proved equal to the fitted pipeline on {rows}; the largest difference is {largest:.2g}."
 
 
 def _head(manifest: Manifest) -> list[str]:

@@ -11,6 +11,7 @@ import click
 from function.contract import CARD, COMPILED, FITTED, GOLDEN, Manifest, Proof
 from function.store import Store, StoreError, open_store
 from lifecycle import console
+from lifecycle.card import describe_engine
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
 from lifecycle.pinning import bake, pin_of, read_whole, write_pin
 from lifecycle.versions import (
@@ -249,6 +250,7 @@ def _show_made(made: Any, store: Store, as_json: bool) -> None:
             for name, metric in manifest.metrics.items()
         ]
         console.table(("metric", "value", "95 % interval"), rows)
+    console.say(describe_engine(manifest))
     console.say(f"{manifest.model} version {manifest.version} is published in {store.url}")
     console.say(_served_text(manifest, champion))
 
