@@ -160,7 +160,6 @@ def _request_schema(signature: Signature, max_instances: int) -> dict[str, Any]:
         "properties": {
             "outputs": {"type": "array", "items": {"enum": available_outputs(signature)}, "minItems": 1},
         },
-        "required": ["outputs"],
         "additionalProperties": False,
     }
     instances = {"type": "array", "items": either, "minItems": 1, "maxItems": max_instances}

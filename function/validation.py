@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 import orjson
-from annotated_types import Ge, Le, MultipleOf
+from annotated_types import Ge, Le
 from pydantic import (
+    AfterValidator,
     AllowInfNan,
     AwareDatetime,
     BeforeValidator,
@@ -224,7 +225,7 @@ def _plain(feature: Feature) -> Any:
     match feature.type:
         case "integer":
             # Frames with missing integers hold them as 3.0, and so do their callers: whole floats are integers here.
-            whole = Annotated[float, *number, MultipleOf(1), Ge(-EXACT), Le(EXACT)]
+            whole = Annotated[float, *number, AfterValidator(_require_whole), Ge(-EXACT), Le(EXACT)]
             return Annotated[Annotated[int, Strict(), *within] | whole, Field(union_mode="left_to_right")]
         case "number":
             return Annotated[float, *number]
@@ -235,6 +236,12 @@ def _plain(feature: Feature) -> Any:
         case "datetime":
             moment = AwareDatetime if _is_aware(feature) else NaiveDatetime
             return Annotated[moment, Strict(False), BeforeValidator(_require_text)]
+
+
+def _require_whole(value: float) -> float:
+    if not value.is_integer():  # pydantic's own multiple_of takes a hair more or less for whole
+        raise ValueError("an integer is whole")
+    return value
 
 
 def _require_text(value: Any) -> Any:

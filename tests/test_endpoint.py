@@ -143,6 +143,8 @@ WRONG_INSTANCES: dict[str, tuple[Any, str, str, str]] = {
     "text-for-number": ({**GOOD, "age": "40"}, "/instances/0/age", "an integer", '"40"'),
     "true-for-number": ({**GOOD, "age": True}, "/instances/0/age", "an integer", "true"),
     "fraction-for-integer": ({**GOOD, "age": 40.5}, "/instances/0/age", "an integer", "40.5"),
+    "a-hair-more-than-whole": ({**GOOD, "age": 1e9 + 0.25}, "/instances/0/age", "an integer", "1000000000.25"),
+    "a-hair-beside-nothing": ({**GOOD, "age": 1.8e-97}, "/instances/0/age", "an integer", "1.8e-97"),
     "number-for-boolean": ({**GOOD, "member": 1}, "/instances/0/member", "true or false", "1"),
     "null-for-number": ({**GOOD, "age": None}, "/instances/0/age", "an integer", "null"),
     "list-for-number": ({**GOOD, "age": [1]}, "/instances/0/age", "an integer", "a list of 1 value"),
