@@ -1,6 +1,7 @@
 """Compiles a fitted pipeline and proves the compiled model on data: both engines side by side, hard rows included."""
 
 import io
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -148,7 +149,7 @@ class Comparison:
     def _same(self, columns: Columns, expected: dict[Method, Any], found: dict[Method, Any]) -> None:
         for method in self._signature.methods:
             row, difference = _differ(expected[method], found[method], self._signature.magnitudes[method])
-            self._largest[method] = max(self._largest[method], difference)
+            self._largest[method] = max(self._largest[method], min(difference, sys.float_info.max))
             if row is not None:
                 answers = f"{expected[method][row]} by the fitted pipeline, {found[method][row]} compiled"
                 raise Unequal(f"{method} gives {answers} for {_row(columns, row)}")
@@ -166,7 +167,8 @@ def _differ(expected: Any, found: Any, magnitudes: tuple[float, ...]) -> tuple[i
         difference = np.where((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)), 0.0, np.abs(ours - theirs))
         scales = np.array(magnitudes) if len(magnitudes) == ours.shape[1] else np.zeros(ours.shape[1])
         allowed = TOLERANCE * np.maximum(np.maximum(np.abs(ours), np.abs(theirs)), scales)
-        wrong = ~(difference <= allowed)
+        # NaN beside NaN differs by 0 and allows NaN; infinity beside a number differs by infinity and allows it.
+        wrong = (difference != 0) & ~((difference <= allowed) & np.isfinite(difference))
     rows = np.flatnonzero(wrong.any(axis=1))
     return (int(rows[0]) if len(rows) else None), float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # the contract and validation need pydantic
 FORMAT = 1
 PROGRAM = "program"  # the array that holds the list of operations, as UTF-8 JSON
 KINDS = "biuf"  # of arrays: booleans, integers, floats
+# Rows computed at once: what they need stays near the processor, and 100,000 rows need no more memory than these.
+BLOCK_ROWS = 1024
 MOST_HEADER_BYTES = 1000  # of one array: a dtype and a shape need about a hundred
 
 Run = Callable[..., Any]
@@ -64,15 +66,27 @@ class NumpyEngine:
     def predict(self, columns: "Columns", methods: "Sequence[Method]") -> "Outputs":
         """Return what the fitted pipeline's own methods would give, within the proof's tolerance."""
         asked = tuple(methods)
-        schedule = self._schedules.get(asked)
-        if schedule is None:
-            schedule = self._schedules[asked] = self._schedule(asked)
-        registers: list[Any] = [columns[name] for name in self._inputs]
-        registers += [None] * len(self._steps)
+        inputs = [columns[name] for name in self._inputs]
+        count = len(inputs[0])
         with np.errstate(all="ignore"):  # overflow and NaN are results here, as they are in scikit-learn
-            for run, reads, writes in schedule:
-                registers[writes] = run(*[registers[read] for read in reads])
-        return {method: _plain(registers[self._methods[method]]) for method in asked}
+            if count <= BLOCK_ROWS:
+                return self._run(inputs, asked)
+            outputs: Outputs = {method: [] for method in asked}
+            for start in range(0, count, BLOCK_ROWS):
+                block = self._run([values[start : start + BLOCK_ROWS] for values in inputs], asked)
+                for method, rows in block.items():
+                    outputs[method] += rows
+            return outputs
+
+    def _run(self, inputs: list[Any], methods: tuple[str, ...]) -> "Outputs":
+        """Return the outputs of one block of rows."""
+        schedule = self._schedules.get(methods)
+        if schedule is None:
+            schedule = self._schedules[methods] = self._schedule(methods)
+        registers = [*inputs, *[None] * len(self._steps)]
+        for run, reads, writes in schedule:
+            registers[writes] = run(*[registers[read] for read in reads])
+        return {method: _plain(registers[self._methods[method]]) for method in methods}  # type: ignore[misc]
 
     def _schedule(self, methods: tuple[str, ...]) -> list[tuple[Run, list[int], int]]:
         """Return the steps that some methods need, in their order."""

@@ -5,11 +5,43 @@ from typing import Any
 from function.contract import Signature
 from function.engines.numpy_engine import read_compiled
 from function.engines.operations import CompiledInvalid
-from lifecycle.compiler import compose, linear, preprocessing, text, trees
+from lifecycle.compiler import (
+    bayes,
+    compose,
+    decomposition,
+    distances,
+    ensembles,
+    kernels,
+    linear,
+    networks,
+    outliers,
+    preprocessing,
+    records,
+    selection,
+    shapes,
+    text,
+    trees,
+)
 from lifecycle.compiler.program import NotCompiled, Program
 from lifecycle.compiler.values import input_of
 
-FAMILIES = (compose, linear, preprocessing, text, trees)
+FAMILIES = (
+    bayes,
+    compose,
+    decomposition,
+    distances,
+    ensembles,
+    kernels,
+    linear,
+    networks,
+    outliers,
+    preprocessing,
+    records,
+    selection,
+    shapes,
+    text,
+    trees,
+)
 CONVERTERS = {cls: methods for family in FAMILIES for cls, methods in family.CONVERTERS.items()}
 
 

@@ -13,7 +13,8 @@ from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vecto
 
 def labels(classes: Sequence[Any], indexes: int, program: Program) -> Labels:
     """Add the classes of indexes."""
-    return Labels(program.add("labels", indexes, classes=[label(one) for one in classes]))
+    known = [label(one) for one in classes]
+    return Labels(program.add("labels", indexes, classes=known), indexes, tuple(known))
 
 
 def affine(weights: np.ndarray, intercept: Any, value: Value, program: Program) -> Matrix | Vector:
@@ -96,20 +97,14 @@ _REGRESSORS = (
     *(lm.ARDRegression, lm.BayesianRidge, lm.ElasticNet, lm.ElasticNetCV, lm.HuberRegressor, lm.Lars, lm.LarsCV),
     *(lm.Lasso, lm.LassoCV, lm.LassoLars, lm.LassoLarsCV, lm.LassoLarsIC, lm.LinearRegression, lm.MultiTaskElasticNet),
     *(lm.MultiTaskElasticNetCV, lm.MultiTaskLasso, lm.MultiTaskLassoCV, lm.OrthogonalMatchingPursuit),
-    *(
-        lm.OrthogonalMatchingPursuitCV,
-        lm.QuantileRegressor,
-        lm.Ridge,
-        lm.RidgeCV,
-        lm.SGDRegressor,
-        lm.TheilSenRegressor,
-    ),
-    LinearSVR,
+    *(lm.OrthogonalMatchingPursuitCV, lm.PassiveAggressiveRegressor, lm.QuantileRegressor, lm.Ridge, lm.RidgeCV),
+    *(lm.SGDRegressor, lm.TheilSenRegressor, LinearSVR),
 )
+_CLASSIFIERS = (lm.PassiveAggressiveClassifier, lm.Perceptron, lm.RidgeClassifier, lm.RidgeClassifierCV, LinearSVC)
 CONVERTERS: Converters = {
     **{cls: {"predict": _regression} for cls in _REGRESSORS},
     **{cls: {"predict": _glm} for cls in (lm.GammaRegressor, lm.PoissonRegressor, lm.TweedieRegressor)},
-    **dict.fromkeys((lm.Perceptron, lm.RidgeClassifier, lm.RidgeClassifierCV, LinearSVC), _CLASSIFIER),
+    **dict.fromkeys(_CLASSIFIERS, _CLASSIFIER),
     **{cls: {**_CLASSIFIER, "predict_proba": _chances} for cls in (lm.LogisticRegression, lm.LogisticRegressionCV)},
     lm.SGDClassifier: {**_CLASSIFIER, "predict_proba": _sgd_chances},
 }

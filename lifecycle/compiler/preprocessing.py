@@ -113,7 +113,7 @@ def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _categories(encoder: Any, cells: Cells) -> list[list[Any]]:
+def categories_of(encoder: Any, cells: Cells) -> list[list[Any]]:
     """Return each column's categories as keys, None for the missing value that the column has."""
     found = []
     for categories, stands in zip(encoder.categories_, cells.missing, strict=True):
@@ -129,7 +129,7 @@ def _categories(encoder: Any, cells: Cells) -> list[list[Any]]:
 
 def _one_hot(encoder: OneHotEncoder, value: Value, program: Program) -> Matrix:
     cells = cells_of(value, program)
-    keys = _categories(encoder, cells)
+    keys = categories_of(encoder, cells)
     width = int(sum(encoder._n_features_outs))
     starts = np.cumsum([0, *encoder._n_features_outs])[:-1].tolist()
     places = [
@@ -167,7 +167,7 @@ def _ordinal(encoder: OrdinalEncoder, value: Value, program: Program) -> Matrix:
     if encoder.dtype != np.float64:
         raise NotCompiled(f"gives {encoder.dtype}")
     cells = cells_of(value, program)
-    keys = _categories(encoder, cells)
+    keys = categories_of(encoder, cells)
     codes = [[_code(encoder, column, code) for code in range(len(one))] for column, one in enumerate(keys)]
     unknown = None if encoder.handle_unknown == "error" else float(encoder.unknown_value)
     register = program.add("codes", cells.register, categories=keys, codes=codes, unknown=[unknown])

@@ -105,7 +105,7 @@ def _divided(total: Matrix, count: int, program: Program) -> Matrix:
     return Matrix(program.add("arithmetic", total.register, ufunc="divide", arrays={"operand": operand}), total.width)
 
 
-def _means(model: Any, value: Value, program: Program) -> Matrix:
+def mean_leaves(model: Any, value: Value, program: Program) -> Matrix:
     """Add the mean of what the trees' leaves hold: class shares, or targets."""
     single = not hasattr(model, "estimators_")
     estimators = [model] if single else model.estimators_
@@ -121,12 +121,12 @@ def _means(model: Any, value: Value, program: Program) -> Matrix:
 
 
 def _mean(model: Any, value: Value, program: Program) -> Matrix | Vector:
-    means = _means(model, value, program)
+    means = mean_leaves(model, value, program)
     return means if model.n_outputs_ > 1 else Vector(program.add("flatten", means.register))
 
 
 def _most_likely(model: Any, value: Value, program: Program) -> Labels:
-    return labels(model.classes_, program.add("largest", _means(model, value, program).register), program)
+    return labels(model.classes_, program.add("largest", mean_leaves(model, value, program).register), program)
 
 
 def _boosted(model: Any, value: Value, program: Program) -> Matrix:
@@ -212,7 +212,7 @@ _CLASSIFIERS = (DecisionTreeClassifier, ExtraTreeClassifier, ExtraTreesClassifie
 _REGRESSORS = (DecisionTreeRegressor, ExtraTreeRegressor, ExtraTreesRegressor, RandomForestRegressor)
 _BOOSTED = {"decision_function": _boosted_scores, "predict_proba": _boosted_chances, "predict": _boosted_labels}
 CONVERTERS: Converters = {
-    **{cls: {"predict": _most_likely, "predict_proba": _means} for cls in _CLASSIFIERS},
+    **{cls: {"predict": _most_likely, "predict_proba": mean_leaves} for cls in _CLASSIFIERS},
     **{cls: {"predict": _mean} for cls in _REGRESSORS},
     **dict.fromkeys((GradientBoostingClassifier, HistGradientBoostingClassifier), _BOOSTED),
     **{cls: {"predict": _boosted_target} for cls in (GradientBoostingRegressor, HistGradientBoostingRegressor)},

@@ -1,6 +1,7 @@
 """What is known of a value while a pipeline is compiled: where it stands, its width, what scikit-learn would see."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,12 +69,21 @@ class Vector:
 
 @dataclass(frozen=True)
 class Labels:
-    """One class a row."""
+    """One class a row: the class itself, and its index, for what is made of several classifiers."""
 
     register: int
+    indexes: int
+    classes: tuple[Any, ...]
 
 
-Value = Table | Cells | Matrix | SparseMatrix | Texts | Vector | Labels
+@dataclass(frozen=True)
+class Records:
+    """A list of dictionaries without what is missing."""
+
+    table: Table
+
+
+Value = Table | Records | Cells | Matrix | SparseMatrix | Texts | Vector | Labels
 
 
 def input_of(signature: Signature, program: Program) -> Value:
@@ -88,7 +98,7 @@ def input_of(signature: Signature, program: Program) -> Value:
         return Matrix(program.add("numbers", *range(len(features)), dtype="f8"), len(features))
     if signature.form == "array":
         return Cells(program.add("gather", *range(len(features))), ("nan",) * len(features))
-    raise NotCompiled("takes a list of records")
+    return Records(table)
 
 
 def text_of(value: Value) -> Texts:

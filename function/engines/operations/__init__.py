@@ -11,9 +11,24 @@ _BY_MODULE = {
     "matrices": ("cast", "finite", "impute", "replace", "missing", "arithmetic", "apply", "select", "concatenate"),
     "linear": ("affine", "flatten", "pick", "logistic", "softmax", "complement", "normalize_sum", "largest", "above"),
     "trees": ("leaves", "sum_leaves"),
+    "ensembles": (
+        *("repeat", "stack", "look_up", "spread", "total", "average", "votes", "weighted_median", "leading"),
+        *("duels", "nearest", "shares", "interpolate"),
+    ),
+    "shapes": ("normalize_rows", "exceeds", "power", "rank", "bins", "products"),
+    "distances": ("distances", "smallest", "descend", "plus"),
+    "kernels": ("kernel", "kernel_sums", "dot", "most_wins"),
+    "likelihoods": (
+        *("scaled_squares", "sum_squares", "mark", "sum_codes", "log_shares", "shifted_log_shares", "gap"),
+    ),
+    "outliers": ("power_of",),
     "text": ("prepare", "words", "characters", "count", "damp", "weigh", "normalize", "densify"),
 }
 MODULES = {name: module for module, names in _BY_MODULE.items() for name in names}
+
+
+# Of a dense matrix: a block of rows with so many takes 160 MB, and what is wider belongs into a sparse one.
+MOST_COLUMNS = 20_000
 
 
 class CompiledInvalid(ValueError):

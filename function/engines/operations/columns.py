@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from function.engines.operations import CompiledInvalid, Parameters
+from function.engines.operations import MOST_COLUMNS, CompiledInvalid, Parameters
 
 Columns = Sequence[Sequence[Any]]
 DTYPES = ("f8", "f4", "i8", "b1")
@@ -66,7 +66,7 @@ def one_hot(parameters: Parameters) -> Callable[[Columns], np.ndarray]:
     A place that equals the width is no place. Unknown values have a place for each column, or are refused (null).
     """
     places = parameters.lists("places")
-    width = parameters.integer("width", 0, 1_000_000)
+    width = parameters.integer("width", 0, MOST_COLUMNS)
     unknown = parameters.values("unknown")
     used = [place for column in [*places, unknown] for place in column if place is not None]
     if any(type(place) is not int or not 0 <= place <= width for place in used):

@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-from function.engines.operations import CompiledInvalid, Parameters
+from function.engines.operations import MOST_COLUMNS, CompiledInvalid, Parameters
 from function.engines.operations.sparse import Sparse
 
 Texts = Sequence[str]
@@ -99,7 +99,7 @@ def normalize(parameters: Parameters) -> Callable[[Sparse], Sparse]:
 
 def densify(parameters: Parameters) -> Callable[[Sparse], np.ndarray]:
     """Return a sparse matrix as a dense one."""
-    width = parameters.integer("width", 0, 100_000)
+    width = parameters.integer("width", 0, MOST_COLUMNS)
 
     def run(matrix: Sparse) -> np.ndarray:
         dense = np.zeros((matrix.row_count, width))

@@ -1,0 +1,125 @@
+"""Operations that change the shape of numbers: powers, bins, quantiles, products, norms."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from function.engines.operations import CompiledInvalid, Parameters
+
+Matrix = np.ndarray
+# scikit-learn takes a shorter row for a row of zeros (`_handle_zeros_in_scale`).
+SHORTEST = 10 * np.finfo(np.float64).eps
+
+
+def normalize_rows(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return every row over its length; a row of zeros stays."""
+    norm = parameters.choice("norm", ("l1", "l2", "max"))
+
+    def lengths(matrix: Matrix) -> Matrix:
+        if norm == "l2":
+            found: Matrix = np.sqrt(np.einsum("ij,ij->i", matrix, matrix))
+        else:
+            found = np.abs(matrix).sum(axis=1) if norm == "l1" else np.abs(matrix).max(axis=1)
+        return found
+
+    def run(matrix: Matrix) -> Matrix:
+        found = lengths(matrix)
+        scaled: Matrix = matrix / np.where(found < SHORTEST, 1.0, found)[:, None]
+        return scaled
+
+    return run
+
+
+def exceeds(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return 1.0 for numbers above a threshold, else 0.0."""
+    threshold = parameters.number("threshold")
+    return lambda matrix: (matrix > threshold).astype(np.float64)
+
+
+def power(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return the Yeo-Johnson or Box-Cox transformation of each column, by its exponent.
+
+    Yeo and Johnson, Biometrika 87 (2000), page 956; Box and Cox, J. R. Stat. Soc. B 26 (1964), page 214; both in the
+    arrangement that SciPy computes.
+    """
+    exponents = parameters.array("exponents", "f", 1)
+    transform = {"yeo_johnson": _yeo_johnson, "box_cox": _box_cox}[
+        parameters.choice("method", ("yeo_johnson", "box_cox"))
+    ]
+
+    def run(matrix: Matrix) -> Matrix:
+        columns = [transform(column, exponent) for column, exponent in zip(matrix.T, exponents, strict=True)]
+        return np.stack(columns, axis=1)
+
+    return run
+
+
+def rank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return each number's place among its column's quantiles (columns x references), from 0 to 1."""
+    quantiles = parameters.array("quantiles", "f", 2)
+    references = parameters.array("references", "f", 1)
+    if quantiles.shape[1:] != references.shape or not len(references):
+        raise CompiledInvalid("rank: a quantile for each reference expected")
+
+    def one(column: Matrix, known: Matrix) -> Matrix:
+        # Of equal quantiles the mean place, found by looking from both ends.
+        upward = np.interp(column, known, references)
+        downward = np.interp(-column, -known[::-1], -references[::-1])
+        place = np.where(np.isnan(column), column, 0.5 * (upward - downward))
+        place = np.where(column == known[-1], 1.0, place)
+        return np.where(column == known[0], 0.0, place)
+
+    def run(matrix: Matrix) -> Matrix:
+        return np.stack([one(column, known) for column, known in zip(matrix.T, quantiles, strict=True)], axis=1)
+
+    return run
+
+
+def bins(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return the number of each column's inner edges that are not above a number."""
+    edges = parameters.array("edges", "f", 1)
+    sizes = parameters.array("sizes", "i", 1)
+    if len(sizes) and (int(sizes.min()) < 0 or int(sizes.sum()) != len(edges)):
+        raise CompiledInvalid("bins: the number of edges of each column expected")
+    inner = np.split(edges, np.cumsum(sizes)[:-1]) if len(sizes) else []
+
+    def run(matrix: Matrix) -> Matrix:
+        found = [np.searchsorted(known, column, side="right") for column, known in zip(matrix.T, inner, strict=True)]
+        return np.stack(found, axis=1).astype(np.float64)
+
+    return run
+
+
+def products(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return products of columns (`factors`: factors x products); the index after the last column means 1."""
+    factors = parameters.array("factors", "i", 2)
+
+    def run(matrix: Matrix) -> Matrix:
+        columns = np.concatenate([matrix, np.ones((len(matrix), 1))], axis=1)
+        product = columns[:, factors[0]]
+        for indexes in factors[1:]:
+            product = product * columns[:, indexes]
+        return product
+
+    return run
+
+
+def _yeo_johnson(numbers: Matrix, exponent: float) -> Matrix:
+    powered = numbers.copy()
+    positive, negative = numbers >= 0, numbers < 0
+    rising, falling = np.log1p(numbers[positive]), np.log1p(-numbers[negative])
+    small = np.finfo(np.float64).eps
+    powered[positive] = rising if abs(exponent) < small else np.expm1(exponent * rising) / exponent
+    rest = 2 - exponent
+    powered[negative] = -falling if abs(rest) <= small else -np.expm1(rest * falling) / rest
+    return powered
+
+
+def _box_cox(numbers: Matrix, exponent: float) -> Matrix:
+    if np.nanmin(numbers, initial=np.inf) <= 0:
+        raise ValueError("a number that must be positive is not")
+    logarithms: Matrix = np.log(numbers)
+    if abs(exponent) < 1e-19:
+        return logarithms
+    powered: Matrix = np.expm1(exponent * logarithms) / exponent
+    return powered

@@ -1,0 +1,174 @@
+"""Converters of classifiers that compare the densities of classes: naive Bayes and discriminant analysis."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
+
+from lifecycle.compiler.linear import affine, labels
+from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
+from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vector, float64_of
+
+Scores = Callable[[Any, Value, Program], Matrix]
+
+
+def arithmetic(matrix: Matrix, ufunc: str, operand: Any, program: Program) -> Matrix:
+    """Add a binary ufunc of a matrix and a number a column, or one for all."""
+    numbers = np.broadcast_to(np.asarray(operand, dtype=np.float64), (matrix.width,))
+    return Matrix(program.add("arithmetic", matrix.register, ufunc=ufunc, arrays={"operand": numbers}), matrix.width)
+
+
+def project(matrix: Matrix, weights: np.ndarray, program: Program) -> Matrix:
+    """Add the rows' products with weights (features x outputs); overflow on the way is no reason to refuse a row."""
+    arrays = {"weights": weights.astype(np.float64), "intercept": np.zeros(weights.shape[1])}
+    return Matrix(program.add("affine", matrix.register, arrays=arrays), weights.shape[1])
+
+
+def largest(scores: Scores) -> Converter:
+    """Return the converter that chooses the class of the largest score."""
+
+    def convert(model: Any, value: Value, program: Program) -> Labels:
+        return labels(model.classes_, program.add("largest", scores(model, value, program).register), program)
+
+    return convert
+
+
+def shares(scores: Scores, operation: str) -> Converter:
+    """Return the converter from logarithms of densities to shares of their sum."""
+
+    def convert(model: Any, value: Value, program: Program) -> Matrix:
+        logs = scores(model, value, program)
+        shared = program.add(operation, logs.register)
+        return Matrix(program.add("apply", shared, ufunc="exp"), logs.width)
+
+    return convert
+
+
+def two_or_more(scores: Scores) -> Converter:
+    """Return the converter that gives the difference of two classes' scores, or the scores of more."""
+
+    def convert(model: Any, value: Value, program: Program) -> Matrix | Vector:
+        matrix = scores(model, value, program)
+        return Vector(program.add("gap", matrix.register)) if matrix.width == 2 else matrix
+
+    return convert
+
+
+def _gaussian(model: GaussianNB, value: Value, program: Program) -> Matrix:
+    """Add `GaussianNB._joint_log_likelihood`."""
+    matrix = float64_of(value, program)
+    arrays = {"centers": model.theta_.astype(np.float64), "scales": model.var_.astype(np.float64)}
+    squares = Matrix(program.add("scaled_squares", matrix.register, arrays=arrays), len(model.classes_))
+    constants = [-0.5 * np.sum(np.log(2.0 * np.pi * variances)) for variances in model.var_]
+    # -0.5 * squares + constant is constant - 0.5 * squares to the last bit.
+    logs = arithmetic(arithmetic(squares, "multiply", -0.5, program), "add", constants, program)
+    return arithmetic(logs, "add", np.log(model.class_prior_), program)
+
+
+def _multinomial(model: MultinomialNB, value: Value, program: Program) -> Matrix:
+    return _weighed(model.feature_log_prob_, model.class_log_prior_, value, program)
+
+
+def _complement(model: ComplementNB, value: Value, program: Program) -> Matrix:
+    prior = model.class_log_prior_ if len(model.classes_) == 1 else np.zeros(len(model.classes_))
+    return _weighed(model.feature_log_prob_, prior, value, program)
+
+
+def _bernoulli(model: BernoulliNB, value: Value, program: Program) -> Matrix:
+    """Add `BernoulliNB._joint_log_likelihood`."""
+    absent = np.log(1 - np.exp(model.feature_log_prob_))
+    if model.binarize is not None:
+        value = _binarized(float(model.binarize), value, program)
+    return _weighed(model.feature_log_prob_ - absent, model.class_log_prior_ + absent.sum(axis=1), value, program)
+
+
+def _binarized(threshold: float, value: Value, program: Program) -> Value:
+    if isinstance(value, SparseMatrix):
+        if threshold < 0:
+            raise NotCompiled("makes zeros of a sparse matrix ones")
+        return SparseMatrix(program.add("mark", value.register, threshold=threshold), value.width)
+    matrix = float64_of(value, program)
+    return Matrix(program.add("exceeds", matrix.register, threshold=threshold), matrix.width)
+
+
+def _weighed(weights: np.ndarray, intercept: np.ndarray, value: Value, program: Program) -> Matrix:
+    product = affine(weights, intercept, value, program)
+    assert isinstance(product, Matrix)  # noqa: S101  # weights have a line for each class
+    return product
+
+
+def _categorical(model: CategoricalNB, value: Value, program: Program) -> Matrix:
+    """Add `CategoricalNB._joint_log_likelihood`: numbers are cut to integers, which count as categories."""
+    codes = program.add("cast", float64_of(value, program).register, dtype="i8")
+    counts = np.array([table.shape[1] for table in model.feature_log_prob_], np.int64)
+    arrays = {"values": np.concatenate(model.feature_log_prob_, axis=1), "counts": counts}
+    sums = Matrix(program.add("sum_codes", codes, arrays=arrays), len(model.classes_))
+    return arithmetic(sums, "add", model.class_log_prior_, program)
+
+
+def _quadratic(model: QuadraticDiscriminantAnalysis, value: Value, program: Program) -> Matrix:
+    """Add `QuadraticDiscriminantAnalysis._decision_function`."""
+    matrix = float64_of(value, program)
+    norms = []
+    for mean, rotation, scaling in zip(model.means_, model.rotations_, model.scalings_, strict=True):
+        centered = arithmetic(matrix, "subtract", mean, program)
+        projected = project(centered, rotation * (scaling ** (-0.5)), program)
+        norms.append(program.add("sum_squares", projected.register))
+    joined = Matrix(program.add("concatenate", *norms), len(norms))
+    logs = arithmetic(joined, "add", [np.sum(np.log(scaling)) for scaling in model.scalings_], program)
+    return arithmetic(arithmetic(logs, "multiply", -0.5, program), "add", np.log(model.priors_), program)
+
+
+def _linear(model: LinearDiscriminantAnalysis, value: Value, program: Program) -> Matrix | Vector:
+    coefficients = model.coef_[0] if len(model.coef_) == 1 else model.coef_
+    return affine(coefficients, model.intercept_, value, program)
+
+
+def _linear_labels(model: LinearDiscriminantAnalysis, value: Value, program: Program) -> Labels:
+    scores = _linear(model, value, program)
+    if isinstance(scores, Vector):
+        return labels(model.classes_, program.add("above", scores.register, threshold=0.0, or_equal=False), program)
+    return labels(model.classes_, program.add("largest", scores.register), program)
+
+
+def _linear_chances(model: LinearDiscriminantAnalysis, value: Value, program: Program) -> Matrix:
+    scores = _linear(model, value, program)
+    if isinstance(scores, Vector):
+        return Matrix(program.add("complement", program.add("logistic", scores.register)), 2)
+    return Matrix(program.add("softmax", scores.register), scores.width)
+
+
+def _discriminants(model: LinearDiscriminantAnalysis, value: Value, program: Program) -> Matrix:
+    """Add `LinearDiscriminantAnalysis.transform`."""
+    matrix = float64_of(value, program)
+    if model.solver == "lsqr":
+        raise NotCompiled("does not transform with the lsqr solver")
+    if model.solver == "svd":
+        matrix = arithmetic(matrix, "subtract", model.xbar_, program)
+    return project(matrix, model.scalings_[:, : model._max_components], program)
+
+
+def _naive(scores: Scores) -> dict[str, Converter]:
+    return {"predict": largest(scores), "predict_proba": shares(scores, "log_shares")}
+
+
+CONVERTERS: Converters = {
+    BernoulliNB: _naive(_bernoulli),
+    CategoricalNB: _naive(_categorical),
+    ComplementNB: _naive(_complement),
+    GaussianNB: _naive(_gaussian),
+    LinearDiscriminantAnalysis: {
+        "decision_function": _linear,
+        "predict": _linear_labels,
+        "predict_proba": _linear_chances,
+        "transform": _discriminants,
+    },
+    MultinomialNB: _naive(_multinomial),
+    QuadraticDiscriminantAnalysis: {
+        "decision_function": two_or_more(_quadratic),
+        "predict": largest(_quadratic),
+        "predict_proba": shares(_quadratic, "shifted_log_shares"),
+    },
+}

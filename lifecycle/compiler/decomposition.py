@@ -1,0 +1,78 @@
+"""Converters of linear projections: decompositions, random projections, partial least squares."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.cross_decomposition import CCA, PLSCanonical, PLSRegression
+from sklearn.decomposition import PCA, FactorAnalysis, FastICA, IncrementalPCA, TruncatedSVD
+from sklearn.random_projection import GaussianRandomProjection
+
+from lifecycle.compiler.linear import affine
+from lifecycle.compiler.program import Converters, Program
+from lifecycle.compiler.values import Matrix, Value, Vector, float64_of
+
+
+def _projected(weights: np.ndarray, value: Value, program: Program) -> Matrix:
+    """Add the product with weights (outputs x features)."""
+    product = affine(np.atleast_2d(weights), 0.0, value, program)
+    return Matrix(product.register, len(weights))
+
+
+def _shifted(value: Value, ufunc: str, operand: np.ndarray, program: Program) -> Matrix:
+    matrix = float64_of(value, program)
+    arrays = {"operand": np.broadcast_to(np.asarray(operand, dtype=np.float64), (matrix.width,))}
+    return Matrix(program.add("arithmetic", matrix.register, ufunc=ufunc, arrays=arrays), matrix.width)
+
+
+def _principal(model: Any, value: Value, program: Program) -> Matrix:
+    """Add `_BasePCA._transform`: the projection first, the mean's projection after it."""
+    projected = _projected(model.components_, value, program)
+    centered = _after(projected, "subtract", model.mean_.reshape(1, -1) @ model.components_.T, program)
+    if not model.whiten:
+        return centered
+    scale = np.sqrt(model.explained_variance_)
+    return _after(centered, "divide", np.maximum(scale, np.finfo(scale.dtype).eps), program)
+
+
+def _after(matrix: Matrix, ufunc: str, operand: np.ndarray, program: Program) -> Matrix:
+    arrays = {"operand": np.broadcast_to(np.ravel(operand), (matrix.width,))}
+    return Matrix(program.add("arithmetic", matrix.register, ufunc=ufunc, arrays=arrays), matrix.width)
+
+
+def _components(model: Any, value: Value, program: Program) -> Matrix:
+    return _projected(model.components_, value, program)
+
+
+def _independent(model: FastICA, value: Value, program: Program) -> Matrix:
+    centered = _shifted(value, "subtract", model.mean_, program) if model.whiten else value
+    return _projected(model.components_, centered, program)
+
+
+def _factors(model: FactorAnalysis, value: Value, program: Program) -> Matrix:
+    weights = model.components_ / model.noise_variance_
+    covariance = np.linalg.inv(np.eye(len(model.components_)) + np.dot(weights, model.components_.T))
+    products = _projected(weights, _shifted(value, "subtract", model.mean_, program), program)
+    return Matrix(_projected(covariance.T, products, program).register, len(covariance))
+
+
+def _rotated(model: Any, value: Value, program: Program) -> Matrix:
+    centered = _shifted(value, "subtract", model._x_mean, program)
+    scaled = _after(centered, "divide", model._x_std, program)
+    return _projected(model.x_rotations_.T, scaled, program)
+
+
+def _least_squares(model: Any, value: Value, program: Program) -> Matrix | Vector:
+    centered = _shifted(value, "subtract", model._x_mean, program)
+    sums = affine(model.coef_, model.intercept_, centered, program)
+    if model._predict_1d:
+        return Vector(program.add("flatten", sums.register))
+    return sums
+
+
+CONVERTERS: Converters = {
+    **{cls: {"transform": _principal} for cls in (PCA, IncrementalPCA)},
+    **{cls: {"transform": _components} for cls in (TruncatedSVD, GaussianRandomProjection)},
+    FactorAnalysis: {"transform": _factors},
+    FastICA: {"transform": _independent},
+    **{cls: {"transform": _rotated, "predict": _least_squares} for cls in (CCA, PLSCanonical, PLSRegression)},
+}
