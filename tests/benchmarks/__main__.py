@@ -6,7 +6,8 @@ import platform
 import signal
 import sys
 import tempfile
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from types import FrameType
@@ -18,11 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks import measures, versions
-from tests.benchmarks.contenders import CONTENDERS, HERE, ROOT
-from tests.benchmarks.measures import QUICK, Plan
-from tests.benchmarks.results import Result, compared, result
-from tests.benchmarks.servers import ContenderError, compile_sources, server_cpus
-from tests.benchmarks.versions import LifecycleError, Version
+from tests.benchmarks.contenders import BUCKET, CONTENDERS, HERE, Contender, Setting, native_body
+from tests.benchmarks.measures import LARGE_ROWS, QUICK, Plan
+from tests.benchmarks.peers import PeerError
+from tests.benchmarks.pipelines import PIPELINES
+from tests.benchmarks.results import Result, Verdict, compared, result, verdicts
+from tests.benchmarks.servers import ContenderError, compile_sources, server_cpus, storage_double
+from tests.benchmarks.versions import ROOT, LifecycleError
 
 COLUMNS = {
     "contender": ("contender", "{}"),
@@ -34,11 +37,15 @@ COLUMNS = {
     "memory MB": ("memory_mb", "{:.0f}"),
     "own us": ("own_us", "{:,.0f}"),
     "own/echo": ("own_times_echo", "{:.2f}"),
+    "beside us": ("beside_p99_us", "{:,.0f}"),
 }
 CAPTION = (
     "Medians; servers have every CPU but the client's. cold: process start to first prediction; p50, p99: one "
-    "connection; rps: 16 connections; own: a request without its predict_ms, wanted at most 2.0 echoes."
+    "connection; rps: 16 connections; own: a request without its predict_ms; beside: p99 of small requests beside a "
+    "stream of requests with 10,000 rows."
 )
+# What is asked to answer small requests beside large ones: the others differ in their engine alone, or have none.
+BESIDE = ("ours", "naive", "onnx")
 BUSY_LOAD = 0.5
 
 # Progress goes to stderr, so that stdout holds the tables alone.
@@ -46,7 +53,14 @@ progress = Console(stderr=True)
 
 
 @click.command()
-@click.option("--model", "models", multiple=True, default=["churn"], show_default=True, help="A model; repeatable.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=list(PIPELINES),
+    show_default=True,
+    help="One of these, or a folder's name under models/; repeatable.",
+)
 @click.option(
     "--contender",
     "names",
@@ -56,7 +70,7 @@ progress = Console(stderr=True)
     show_default=True,
     help="A server to measure; repeatable.",
 )
-@click.option("--store", metavar="URL", help="Measure the newest versions in this file:// store instead of training.")
+@click.option("--store", metavar="URL", help="Measure the newest versions in this file:// store instead of fitting.")
 @click.option(
     "--python",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -90,42 +104,73 @@ def main(
     wanted = {"starts": starts, "requests": requests, "throughput_seconds": seconds}
     plan = replace(QUICK if quick else Plan(), **{name: value for name, value in wanted.items() if value is not None})
     try:
-        results = [each for model in models for each in measure(model, names, store, python, plan)]
+        measured = [measure(model, names, store, python, plan) for model in models]
     except (ContenderError, LifecycleError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
-    rows = compared(results)
+    rows = compared([one for each in measured for one in each.results])
+    judged = [one for each in measured for one in verdicts(each.model, rows, each.compute_ms)]
     # Without a terminal rich assumes 80 columns, in which the numbers would not fit.
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    for model in models:
-        console.print(table(model, [row for row in rows if row["model"] == model]))
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for each in measured:
+        console.print(table(each.model, [row for row in rows if row["model"] == each.model]))
+    console.print(targets(judged))
     if json_file:
-        json_file.write_text(json.dumps(report(plan, rows, load_before), indent=2) + "\n")
+        json_file.write_text(json.dumps(report(plan, measured, rows, judged, load_before), indent=2) + "\n")
 
 
-def measure(model: str, names: tuple[str, ...], store: str | None, python: Path, plan: Plan) -> list[Result]:
+@dataclass(frozen=True)
+class Measured:
+    """One model: a result for each contender, compute alone, and the largest difference that its proof found."""
+
+    model: str
+    results: list[Result]
+    compute_ms: dict[str, float] | None
+    largest_differences: dict[str, float]
+
+
+def measure(model: str, names: tuple[str, ...], store: str | None, python: Path, plan: Plan) -> Measured:
     """Measure all contenders that serve one model."""
     compile_sources(python, [ROOT / "function", HERE])
-    with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as name, storage_double(BUCKET) as cloud:
         folder = Path(name)
-        version = prepare(model, names, store, folder)
-        contenders = [CONTENDERS[name](version, python.parent) for name in dict.fromkeys(names)]
-        progress.print(f"{model}: {plan.starts} cold starts of {', '.join(names)}")
+        progress.print(f"{model}: {'taking the newest version' if store else 'fitting, packaging'}")
+        version = versions.newest(model, store, folder / "pins") if store else versions.package(model, folder)
+        contenders = list(made(names, Setting(version, python.parent, cloud)))
+        progress.print(f"{model}: {plan.starts} cold starts of {', '.join(one.name for one in contenders)}")
         colds = measures.cold_starts(contenders, plan.starts, folder)
         progress.print(f"{model}: {plan.rounds} rounds of latency and throughput")
         loads = measures.under_load(contenders, plan, folder)
-    return [result(model, name, colds[name], loads[name]) for name in colds]
+        progress.print(f"{model}: small requests beside large ones, compute alone")
+        asked = [one for one in contenders if one.name in BESIDE]
+        beside = measures.beside_large(asked, native_body(version, LARGE_ROWS), plan, folder)
+        compiled = (version.folder / "model.npz").exists()
+        return Measured(
+            model=model,
+            results=[result(model, name, colds[name], loads[name], beside.get(name)) for name in colds],
+            compute_ms=measures.compute_ms(version, python) if compiled else None,
+            largest_differences=version.manifest()["proof"]["largest_differences"] if compiled else {},
+        )
 
 
-def prepare(model: str, names: tuple[str, ...], store: str | None, folder: Path) -> Version:
-    """Return the version to serve: trained now unless a store is given, and pinned where our own server takes part."""
-    if store is None:
-        store = (folder / "store").as_uri()
-        progress.print(f"{model}: training")
-        versions.train(model, store)
-    version = versions.newest(model, store, folder / "pins")
-    if "ours" in names:
-        versions.pin(version)
-    return version
+def made(names: tuple[str, ...], setting: Setting) -> Iterator[Contender]:
+    """Yield the contenders of some names; says which peer this machine cannot have."""
+    for name in dict.fromkeys(names):
+        try:
+            yield CONTENDERS[name](setting)
+        except PeerError as error:
+            progress.print(f"{setting.version.model}: {name} is left out: {error}")
+
+
+def targets(judged: list[Verdict]) -> Table:
+    """Return what was wanted and what was found, a line each."""
+    shown = Table(title="what we want of it", box=SIMPLE)
+    for column in ("model", "measure", "found", "wanted", ""):
+        shown.add_column(column, justify="right" if column in ("found", "wanted") else "left")
+    for one in judged:
+        wanted = "-" if one.wanted is None else f"{one.wanted:.3g}"
+        reached = {None: "", True: "reached", False: "missed"}[one.reached]
+        shown.add_row(one.model, one.measure, f"{one.found:.3g}", wanted, reached)
+    return shown
 
 
 def table(model: str, rows: list[dict[str, Any]]) -> Table:
@@ -138,8 +183,10 @@ def table(model: str, rows: list[dict[str, Any]]) -> Table:
     return shown
 
 
-def report(plan: Plan, rows: list[dict[str, Any]], load_before: float) -> dict[str, Any]:
-    """Return the rows for machines, with what they depend on."""
+def report(
+    plan: Plan, measured: list[Measured], rows: list[dict[str, Any]], judged: list[Verdict], load_before: float
+) -> dict[str, Any]:
+    """Return the rows and verdicts for machines, with what they depend on."""
     return {
         "python": platform.python_version(),
         "functions_framework": installed_version("functions-framework"),
@@ -148,6 +195,9 @@ def report(plan: Plan, rows: list[dict[str, Any]], load_before: float) -> dict[s
         "load_before": load_before,
         "plan": asdict(plan),
         "results": rows,
+        "targets": [asdict(one) for one in judged],
+        "compute_ms": {each.model: each.compute_ms for each in measured},
+        "largest_differences": {each.model: each.largest_differences for each in measured},
     }
 
 

@@ -10,7 +10,9 @@ import re
 import selectors
 import socket
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -51,7 +53,7 @@ def latencies(
     machine more than half of an echo's time. One that has a CPU to itself had better not.
     """
     request = post(path, body)
-    taken = []
+    taken: list[float] = []
     with connect(port) as connection:
         connection.setblocking(blocking)
         for _ in range(warm_up):
@@ -65,6 +67,29 @@ def latencies(
             taken.append((after - before) * 1e6)
             if after > end:
                 break
+    return taken
+
+
+def latencies_beside(port: int, path: str, body: str, large_body: str, seconds: float) -> list[float]:
+    """Return the microseconds of each request on one connection while another one sends large requests in a row.
+
+    Both wait asleep: the client that does not sleep would take the CPU from the one that sends.
+    """
+    large = post(path, large_body)
+    over = threading.Event()
+
+    def stream() -> None:
+        with connect(port) as connection:
+            while not over.is_set():
+                require_ok(exchange(connection, large))
+
+    with ThreadPoolExecutor(1) as pool:
+        streaming = pool.submit(stream)
+        try:
+            taken = latencies(port, path, body, sys.maxsize, 1, seconds, blocking=True)
+        finally:
+            over.set()
+        streaming.result()  # raises what it raised
     return taken
 
 
@@ -138,5 +163,7 @@ def require_ok(answer: bytes) -> None:
 if __name__ == "__main__":
     gc.disable()
     job = json.load(sys.stdin)
-    measure = {"latencies": latencies, "throughput": throughput}[job.pop("measure")]
+    measure = {"latencies": latencies, "latencies_beside": latencies_beside, "throughput": throughput}[
+        job.pop("measure")
+    ]
     json.dump(measure(**job), sys.stdout)

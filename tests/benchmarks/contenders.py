@@ -4,14 +4,16 @@ To add one, write its `main.py` in a folder here (or name a command), a function
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks.versions import Version
+from function.store import open_store
+from tests.benchmarks import peers
+from tests.benchmarks.versions import ROOT, Version, pin
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+BUCKET = "models"
 
 
 @dataclass(frozen=True)
@@ -26,39 +28,78 @@ class Contender:
     prints_records: bool = False
 
 
-def ours(version: Version, scripts: Path) -> Contender:
-    """Start this repository's function, with the version pinned."""
-    source = ROOT / "function" / "main.py"
+@dataclass(frozen=True)
+class Setting:
+    """What contenders are started with: a version, a virtual environment's scripts, and the double of the cloud."""
+
+    version: Version
+    scripts: Path
+    cloud: Mapping[str, str] = field(default_factory=dict)
+
+
+def ours(setting: Setting) -> Contender:
+    """Start this repository's function as an image holds it: the version pinned and baked in."""
+    return _ours("ours", setting, pin(setting.version, "--bake"), {})
+
+
+def bucket(setting: Setting) -> Contender:
+    """Start the same with the version's files in a double of Cloud Storage, fetched by google-cloud-storage."""
+    version = setting.version
+    store = open_store(f"gs://{BUCKET}/benchmarks")
+    for file in sorted(version.folder.iterdir()):
+        store.create(f"{version.model}/{version.folder.name}/{file.name}", file.read_bytes())
+    store.close()
+    return _ours("bucket", setting, pin(version), {**setting.cloud, "MODEL_STORE": store.url})
+
+
+def _ours(name: str, setting: Setting, pin_file: Path, environment: dict[str, str]) -> Contender:
     return Contender(
-        name="ours",
-        command=[*framework(scripts, source), "--asgi"],
-        body=native_body(version),
-        environment={"MODEL_STORE": version.store, "PIN_FILE": str(version.pin_file)},
+        name=name,
+        command=[*framework(setting.scripts, ROOT / "function" / "main.py"), "--asgi"],
+        body=native_body(setting.version, 1),
+        environment={"MODEL_STORE": setting.version.store, "PIN_FILE": str(pin_file), **environment},
         prints_records=True,
     )
 
 
-def naive(version: Version, scripts: Path) -> Contender:
+def naive(setting: Setting) -> Contender:
     """Start the handler that everyone writes first, with the same fitted pipeline."""
     return Contender(
         name="naive",
-        command=framework(scripts, HERE / "naive" / "main.py"),
-        body=native_body(version),
+        command=framework(setting.scripts, HERE / "naive" / "main.py"),
+        body=native_body(setting.version, 1),
         # A pipeline may refer to functions in its train.py.
-        environment={"MODEL_FILE": str(version.folder / "model.joblib"), "PYTHONPATH": str(ROOT)},
+        environment={"MODEL_FILE": str(setting.version.folder / "model.joblib"), "PYTHONPATH": str(ROOT)},
     )
 
 
-def echo(version: Version, scripts: Path) -> Contender:
+def onnx(setting: Setting) -> Contender:
+    """Start a raw ASGI callable around onnxruntime, without checks or records, in an environment of its own."""
+    scripts, file = peers.onnx(setting.version)
+    return Contender(
+        name="onnx",
+        command=[str(scripts / "python"), str(HERE / "onnx" / "main.py")],
+        body=native_body(setting.version, 1),
+        environment={"MODEL_FILE": str(file)},
+    )
+
+
+def echo(setting: Setting) -> Contender:
     """Start the floor: no function on the same framework can be quicker."""
     return Contender(
         name="echo",
-        command=[*framework(scripts, HERE / "echo" / "main.py"), "--asgi"],
-        body=native_body(version),
+        command=[*framework(setting.scripts, HERE / "echo" / "main.py"), "--asgi"],
+        body=native_body(setting.version, 1),
     )
 
 
-CONTENDERS: dict[str, Callable[[Version, Path], Contender]] = {"ours": ours, "naive": naive, "echo": echo}
+CONTENDERS: dict[str, Callable[[Setting], Contender]] = {
+    "ours": ours,
+    "bucket": bucket,
+    "naive": naive,
+    "onnx": onnx,
+    "echo": echo,
+}
 
 
 def framework(scripts: Path, source: Path) -> list[str]:
@@ -66,6 +107,6 @@ def framework(scripts: Path, source: Path) -> list[str]:
     return [str(scripts / "functions-framework"), "--target", "predict", "--source", str(source), "--host", "127.0.0.1"]
 
 
-def native_body(version: Version) -> str:
-    """Return the request body of the native dialect that holds the version's example instance."""
-    return json.dumps({"instances": [version.instance]})
+def native_body(version: Version, count: int) -> str:
+    """Return the request body of the native dialect that holds so many of the version's instances."""
+    return json.dumps({"instances": version.rows(count)})

@@ -12,10 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.contenders import Contender
-from tests.benchmarks.servers import ContenderError, Server, client_cpus, client_is_apart, first_answer, pinned, running
+from tests.benchmarks.servers import (
+    ContenderError,
+    Server,
+    client_cpus,
+    client_is_apart,
+    first_answer,
+    pinned,
+    running,
+    server_cpus,
+)
+from tests.benchmarks.versions import ROOT, LifecycleError, Version
 
 CLIENT = Path(__file__).with_name("client.py")
 CONNECTIONS = 16
+LARGE_ROWS = 10_000
+COMPUTE_ROWS = 1_000
+COMPUTE_TIMEOUT_SECONDS = 600
 # What a client may take on top of its measurement: start of its process, warm-up, one slow answer at the end.
 CLIENT_GRACE_SECONDS = 60
 
@@ -30,9 +43,12 @@ class Plan:
     warm_up: int = 200
     latency_seconds: float = 20.0
     throughput_seconds: float = 5.0
+    beside_seconds: float = 8.0
 
 
-QUICK = Plan(starts=1, rounds=2, requests=40, warm_up=5, latency_seconds=2.0, throughput_seconds=0.4)
+QUICK = Plan(
+    starts=1, rounds=2, requests=40, warm_up=5, latency_seconds=2.0, throughput_seconds=0.4, beside_seconds=0.5
+)
 
 
 @dataclass(frozen=True)
@@ -103,6 +119,30 @@ def one_round(server: Server, plan: Plan) -> Round:
     )
 
 
+def beside_large(contenders: list[Contender], large_body: str, plan: Plan, folder: Path) -> dict[str, list[float]]:
+    """Return the microseconds of small requests to each contender while another connection sends large ones."""
+    taken = {}
+    for contender in contenders:
+        with running(contender, folder) as server:
+            first_answer(server)
+            taken[contender.name] = ask(server, "latencies_beside", large_body=large_body, seconds=plan.beside_seconds)
+    return taken
+
+
+def compute_ms(version: Version, python: Path) -> dict[str, float]:
+    """Return the milliseconds that each engine takes for COMPUTE_ROWS rows; raises LifecycleError."""
+    command = [str(python), "-m", "tests.benchmarks.compute", str(version.folder)]
+    rows = "".join(f"{json.dumps(row)}\n" for row in version.rows(COMPUTE_ROWS))
+    with pinned(server_cpus()):
+        done = subprocess.run(
+            command, cwd=ROOT, input=rows, capture_output=True, text=True, timeout=COMPUTE_TIMEOUT_SECONDS, check=False
+        )
+    if done.returncode:
+        raise LifecycleError(f"{' '.join(command[1:])} ended with {done.returncode}:\n{done.stderr}")
+    taken: dict[str, float] = json.loads(done.stdout)
+    return taken
+
+
 def latencies(server: Server, plan: Plan, requests: int) -> list[float]:
     """Return the microseconds of requests sent one after the other on one connection."""
     # A new connection and a server that just lost the CPU to another one: the first requests tell about those.
@@ -116,14 +156,15 @@ def latencies(server: Server, plan: Plan, requests: int) -> list[float]:
     )
 
 
-def ask(server: Server, measure: str, **arguments: float) -> Any:
+def ask(server: Server, measure: str, *, seconds: float, **arguments: Any) -> Any:
     """Return what the client in its own process measures on a server.
 
     Raises ContenderError when the client gets no answer, or a wrong one.
     """
     contender = server.contender
     job = {"measure": measure, "port": server.port, "path": contender.path, "body": contender.body, **arguments}
-    timeout_seconds = arguments["seconds"] + CLIENT_GRACE_SECONDS
+    job["seconds"] = seconds
+    timeout_seconds = seconds + CLIENT_GRACE_SECONDS
     try:
         with pinned(client_cpus()):
             done = subprocess.run(

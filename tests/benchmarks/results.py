@@ -1,10 +1,10 @@
-"""What a run found: medians of one contender's samples, and how they compare with the naive handler and the echo."""
+"""What a run found: medians of one contender's samples, how contenders compare, and what we want of the ratios."""
 
 import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tests.benchmarks.measures import Load
+from tests.benchmarks.measures import Load, percentile
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,74 @@ class Result:
     memory_mb: float | None
     predict_us: float | None
     own_us: float | None
+    beside_p99_us: float | None
     samples: dict[str, list[float]]
 
 
-def result(model: str, contender: str, cold_seconds: list[float], load: Load) -> Result:
+@dataclass(frozen=True)
+class Target:
+    """A ratio that we want: `ours` over `other` of one number, at most (or at least, where a rate is meant) so much."""
+
+    name: str
+    key: str
+    ours: str
+    other: str
+    wanted: dict[str, float]
+    at_least: bool = False
+
+
+MODELS = ("forest", "boosting", "text", "linear")
+TARGETS = (
+    Target("cold start, baked / naive", "cold_seconds", "ours", "naive", dict.fromkeys(MODELS, 0.30)),
+    Target("cold start, from a bucket / naive", "cold_seconds", "bucket", "naive", dict.fromkeys(MODELS, 0.50)),
+    Target(
+        "p50 / naive", "p50_us", "ours", "naive", {"forest": 1 / 30, "boosting": 1 / 15, "text": 0.2, "linear": 0.2}
+    ),
+    Target("p50 / onnxruntime", "p50_us", "ours", "onnx", dict.fromkeys(MODELS, 1.5)),
+    Target("requests a second / naive", "requests_per_second", "ours", "naive", {"forest": 40, "text": 6}, True),
+    Target("resident memory / naive", "memory_mb", "ours", "naive", dict.fromkeys(MODELS, 0.4)),
+)
+OWN = "own time / echo"
+OWN_WANTED = 2.0
+COMPUTE = "compute of 1,000 rows / scikit-learn"
+COMPUTE_WANTED = {"forest": 1.0, "boosting": 2.0, "text": 1.0, "linear": 1.0}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One measure of one model: what was found, what is wanted of it (None: nothing), and whether it is reached."""
+
+    model: str
+    measure: str
+    found: float
+    wanted: float | None
+    reached: bool | None
+
+
+def verdicts(model: str, rows: list[dict[str, Any]], compute_ms: dict[str, float] | None) -> list[Verdict]:
+    """Return how one model's rows of `compared` stand to what is wanted; what was not measured is left out."""
+    by_name = {row["contender"]: row for row in rows if row["model"] == model}
+    found = []
+    for target in TARGETS:
+        sides = [by_name.get(name, {}).get(target.key) for name in (target.ours, target.other)]
+        if (value := ratio(*sides)) is not None:
+            found.append(_verdict(model, target.name, value, target.wanted.get(model), target.at_least))
+    if (own := by_name.get("ours", {}).get("own_times_echo")) is not None:
+        found.append(_verdict(model, OWN, own, OWN_WANTED))
+    if compute_ms:
+        value = compute_ms["numpy"] / compute_ms["sklearn"]
+        found.append(_verdict(model, COMPUTE, value, COMPUTE_WANTED.get(model)))
+    return found
+
+
+def _verdict(model: str, measure: str, value: float, wanted: float | None, at_least: bool = False) -> Verdict:
+    reached = None if wanted is None else (value >= wanted if at_least else value <= wanted)
+    return Verdict(model, measure, value, wanted, reached)
+
+
+def result(
+    model: str, contender: str, cold_seconds: list[float], load: Load, beside_us: list[float] | None = None
+) -> Result:
     """Return the medians of one contender's cold starts and rounds, the samples beside them."""
     names = ("p50_us", "p99_us", "requests_per_second", "predict_us", "own_us")
     samples = {name: [getattr(each, name) for each in load.rounds] for name in names}
@@ -34,6 +98,7 @@ def result(model: str, contender: str, cold_seconds: list[float], load: Load) ->
         contender=contender,
         cold_seconds=statistics.median(cold_seconds),
         memory_mb=load.memory_mb,
+        beside_p99_us=percentile(beside_us, 99) if beside_us else None,
         samples={"cold_seconds": cold_seconds, **samples},
         **known,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.benchmarks import client
 from tests.benchmarks.contenders import Contender
+from tests.cloud import CloudDouble
 
 READY_TIMEOUT_SECONDS = 120
 POLL_SECONDS = 0.001
@@ -67,6 +68,27 @@ def running(contender: Contender, folder: Path) -> Iterator[Server]:
         yield Server(contender, process, port, started, stdout, stderr)
     finally:
         kill_group(process)
+
+
+@contextmanager
+def storage_double(bucket: str) -> Iterator[dict[str, str]]:
+    """Run a double of Cloud Storage with a bucket, apart from the servers' CPUs; yield the variables that lead to it.
+
+    They are set in this process too, which fills the bucket.
+    """
+    cloud = CloudDouble(buckets=[bucket])
+    with pinned(client_cpus()):  # its threads stay there
+        cloud.start()
+    before = {name: os.environ.get(name) for name in cloud.environment}
+    os.environ.update(cloud.environment)
+    try:
+        yield cloud.environment
+    finally:
+        cloud.stop()
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def first_answer(server: Server, timeout_seconds: float = READY_TIMEOUT_SECONDS) -> tuple[float, bytes]:

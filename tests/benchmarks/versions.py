@@ -1,12 +1,19 @@
-"""The model version that all contenders serve: trained and pinned by the lifecycle, or taken from a store."""
+"""The model version that all contenders serve: fitted and packaged now, or taken from a store."""
 
 import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import joblib
+
+from lifecycle.frames import raw_instances
+from lifecycle.signature import learn_features
+from tests.benchmarks import pipelines
 
 ROOT = Path(__file__).parent.parent.parent
 LIFECYCLE_TIMEOUT_SECONDS = 1800
@@ -14,49 +21,66 @@ LIFECYCLE_TIMEOUT_SECONDS = 1800
 
 @dataclass(frozen=True)
 class Version:
-    """One model version in a file:// store, where its pin is, and an instance that it answers."""
+    """One model version in a file:// store, the folder of its pin, and instances that it answers."""
 
     model: str
     store: str
     folder: Path
-    pin_file: Path
-    instance: dict[str, Any]
+    pins: Path
+    instances: list[dict[str, Any]]
+
+    def rows(self, count: int) -> list[dict[str, Any]]:
+        """Return so many instances, the known ones over and over."""
+        return list(islice(cycle(self.instances), count))
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the manifest as it stands in the store."""
+        manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_bytes())
+        return manifest
 
 
 class LifecycleError(Exception):
     """A lifecycle command failed; the message holds the command and what it printed."""
 
 
-def train(model: str, store: str) -> None:
-    """Train a model and publish the version to a store."""
-    lifecycle("train", model, "--store", store)
+def package(name: str, folder: Path) -> Version:
+    """Fit a pipeline, package it as a user would, and return the version with its test rows as instances."""
+    fitted = pipelines.fit(name)
+    pipeline, examples = folder / f"{name}.joblib", folder / f"{name}.csv"
+    joblib.dump(fitted.pipeline, pipeline)
+    fitted.test.to_csv(examples, index=False)
+    store = (folder / "store").as_uri()
+    arguments = ("--pipeline", str(pipeline), "--examples", str(examples), "--target", fitted.target)
+    lifecycle("package", name, *arguments, "--store", store)
+    instances = raw_instances(fitted.features, learn_features(fitted.features, {}))
+    return newest(name, store, folder / "pins", instances)
 
 
-def newest(model: str, store: str, pins: Path) -> Version:
-    """Return the newest version of a model in a file:// store; its pin is expected in a folder below `pins`.
+def newest(model: str, store: str, pins: Path, instances: list[dict[str, Any]] | None = None) -> Version:
+    """Return the newest version of a model in a file:// store; its pins are expected in folders below `pins`.
 
-    Raises FileNotFoundError when the store has no version of the model.
+    Its instances are its golden examples where no others are given. Raises FileNotFoundError when the store has no
+    version of the model.
     """
     versions = Path(unquote(urlsplit(store).path)) / model
     numbers = [int(golden.parent.name) for golden in versions.glob("*/golden.jsonl")]
     if not numbers:
         raise FileNotFoundError(f"expected a version of {model} with golden.jsonl below {versions}, found none")
     folder = versions / str(max(numbers))
-    return Version(model, store, folder, pins / model / "pin.json", first_instance(folder / "golden.jsonl"))
+    return Version(model, store, folder, pins / model, instances or golden_instances(folder / "golden.jsonl"))
 
 
-def pin(version: Version) -> None:
-    """Write the pin that the version's server reads."""
-    lifecycle(
-        "pin", version.model, version.folder.name, "--store", version.store, "--out", str(version.pin_file.parent)
-    )
+def pin(version: Version, *options: str) -> Path:
+    """Write the pin that the version's server reads, in a folder named by the options; return the file."""
+    out = version.pins / ("-".join(options).strip("-") or "plain")
+    lifecycle("pin", version.model, version.folder.name, "--store", version.store, "--out", str(out), *options)
+    return out / "pin.json"
 
 
-def first_instance(golden: Path) -> dict[str, Any]:
-    """Return the raw instance of a version's first golden example."""
+def golden_instances(golden: Path) -> list[dict[str, Any]]:
+    """Return the raw instances of a version's golden examples."""
     with golden.open(encoding="utf-8") as lines:
-        instance: dict[str, Any] = json.loads(next(lines))["instance"]
-        return instance
+        return [json.loads(line)["instance"] for line in lines]
 
 
 def lifecycle(*arguments: str) -> None:
