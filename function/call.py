@@ -2,9 +2,7 @@
 
 from typing import Any, NamedTuple
 
-import orjson
-
-from function.contract import Label, Method, Signature
+from function.contract import Method, Signature
 from function.engines import Outputs
 from function.validation import Columns, Instances, Marks
 
@@ -23,16 +21,15 @@ class Answered(NamedTuple):
     outputs: Outputs
     marks: Marks
     rows: int
+    chances: list[Any] | None = None  # `predict_proba` of the outputs by class
 
 
-def probabilities(rows: list[Any], signature: Signature) -> list[Any]:
+def chances(outputs: Outputs, signature: Signature) -> list[Any] | None:
     """Return each row's probabilities by class; with several targets, a list of those in the order of the targets."""
-    keys = [[label_key(label) for label in output.classes or ()] for output in signature.outputs]
+    rows = outputs.get("predict_proba")
+    if rows is None:
+        return None
+    keys = [output.keys for output in signature.outputs]
     if len(keys) == 1:
         return [dict(zip(keys[0], row, strict=True)) for row in rows]
     return [[dict(zip(key, values, strict=True)) for key, values in zip(keys, row, strict=True)] for row in rows]
-
-
-def label_key(label: Label) -> str:
-    """Return a class label as a JSON key: text as it is, anything else as JSON spells it."""
-    return label if isinstance(label, str) else orjson.dumps(label).decode()

@@ -1,7 +1,9 @@
 """Every JSON shape that one part writes and another reads: pin, manifest, signature, golden examples, records."""
 
+from functools import cached_property
 from typing import Any, Literal, NotRequired, TypedDict
 
+import orjson
 from pydantic import BaseModel, ConfigDict
 
 MANIFEST = "manifest.json"
@@ -69,6 +71,11 @@ class Output(Shape):
     name: str
     classes: tuple[Label, ...] | None = None
 
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The classes as JSON keys: text as it is, anything else as JSON spells it."""
+        return tuple(one if isinstance(one, str) else orjson.dumps(one).decode() for one in self.classes or ())
+
 
 class Signature(Shape):
     """What a model takes and gives; learned from the training frame."""
@@ -81,6 +88,11 @@ class Signature(Shape):
     form: Literal["frame", "array", "column", "records"]
     # Per method the largest magnitude of each value it gave on the training frame, in the order of one flattened row.
     magnitudes: dict[Method, tuple[float, ...]]
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the features."""
+        return frozenset(feature.name for feature in self.features)
 
 
 class Privacy(Shape):

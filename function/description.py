@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from function.call import label_key
 from function.contract import Feature, Manifest, Output, Signature
 from function.dialects.native import available_outputs
 from function.errors import (
@@ -214,7 +213,7 @@ def _prediction(output: Output) -> dict[str, Any]:
 
 
 def _probabilities(output: Output) -> dict[str, Any]:
-    keys = [label_key(label) for label in output.classes or ()]
+    keys = list(output.keys)
     return _object({key: {"type": "number", "minimum": 0, "maximum": 1} for key in keys}, keys)
 
 

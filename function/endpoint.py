@@ -11,7 +11,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from function.call import Answered, Call
+from function.call import Answered, Call, chances
 from function.contract import CARD
 from function.dialects import native
 from function.errors import MethodNotAllowed, PilotlightError, PredictionFailed, RequestError, UnknownPath
@@ -155,7 +155,8 @@ class Endpoint:
         except Exception as error:
             raise PredictionFailed("The model failed on instances that its signature allows.") from error
         facts.predict_ms = _since(start)
-        answered = Answered(prepared.columns, outputs, prepared.marks, facts.instances)
+        by_class = chances(outputs, model.signature)
+        answered = Answered(prepared.columns, outputs, prepared.marks, facts.instances, by_class)
         content = native.render(answered, model.manifest, facts.request_id)
         facts.total_ms = _since(facts.started)
         self._recorder.answered(facts, model.manifest, answered)

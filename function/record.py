@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from function.call import Answered, probabilities
+from function.call import Answered
 from function.contract import LoadRecord, Manifest, RecordHead, RequestRecord, Trace
 from function.errors import InvalidInstances, PilotlightError, RequestError
 from function.settings import Settings
@@ -27,14 +27,14 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{
 _CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/(\d{1,20}))?(?:;o=([01]))?")
 
 
-@dataclass
+@dataclass(slots=True)
 class Facts:
     """What is known of a request while it is being answered."""
 
     request_id: str
     started: float  # of time.perf_counter, in seconds
     dialect: str = "native"
-    trace: Trace = field(default_factory=lambda: Trace())
+    trace: Trace = field(default_factory=dict)  # type: ignore[assignment]
     instances: int = 0
     body_bytes: int = 0
     read_ms: float = 0.0
@@ -124,17 +124,17 @@ class Recorder:
 
     def _head(self, kind: str, severity: str, message: str, manifest: Manifest | None) -> RecordHead:
         """Return the start of a record; before a version is loaded, what the pin names is not known to be true."""
-        return RecordHead(
-            severity=severity,
-            time=datetime.now(UTC).isoformat(),
-            message=message,
-            kind=kind,
-            service=self._service,
-            revision=self._revision,
-            model=manifest.model if manifest else "",
-            version=manifest.version if manifest else 0,
-            engine=manifest.engine if manifest else "",
-        )
+        return {
+            "severity": severity,
+            "time": datetime.now(UTC).isoformat(),
+            "message": message,
+            "kind": kind,
+            "service": self._service,
+            "revision": self._revision,
+            "model": manifest.model if manifest else "",
+            "version": manifest.version if manifest else 0,
+            "engine": manifest.engine if manifest else "",
+        }
 
     def _instances(self, request_id: str, manifest: Manifest, answered: Answered) -> dict[str, Any]:
         """Return the fields that hold instances and predictions: all of them, or a sample that fits."""
@@ -171,59 +171,58 @@ class Recorder:
 def _request(
     head: RecordHead, facts: Facts, outcome: str, status: int, *, invalid: int = 0, marked: int = 0
 ) -> RequestRecord:
-    return RequestRecord(
+    return {
         **head,
         **facts.trace,  # type: ignore[typeddict-item]
-        request_id=facts.request_id,
-        dialect=facts.dialect,
-        outcome=outcome,
-        status=status,
-        instances=facts.instances,
-        invalid_instances=invalid,
-        marked=marked,
-        body_bytes=facts.body_bytes,
-        read_ms=facts.read_ms,
-        validate_ms=facts.validate_ms,
-        predict_ms=facts.predict_ms,
-        total_ms=facts.total_ms,
-    )
+        "request_id": facts.request_id,
+        "dialect": facts.dialect,
+        "outcome": outcome,
+        "status": status,
+        "instances": facts.instances,
+        "invalid_instances": invalid,
+        "marked": marked,
+        "body_bytes": facts.body_bytes,
+        "read_ms": facts.read_ms,
+        "validate_ms": facts.validate_ms,
+        "predict_ms": facts.predict_ms,
+        "total_ms": facts.total_ms,
+    }
 
 
 def _load(head: RecordHead, outcome: str, source: str, parts: Mapping[str, float]) -> LoadRecord:
-    return LoadRecord(
+    return {
         **head,
-        outcome=outcome,
-        source=source,
-        import_ms=parts["import"],
-        fetch_ms=parts["fetch"],
-        verify_ms=parts["verify"],
-        load_ms=parts["load"],
-        replay_ms=parts["replay"],
-        total_ms=sum(parts.values()),
-    )
+        "outcome": outcome,
+        "source": source,
+        "import_ms": parts["import"],
+        "fetch_ms": parts["fetch"],
+        "verify_ms": parts["verify"],
+        "load_ms": parts["load"],
+        "replay_ms": parts["replay"],
+        "total_ms": sum(parts.values()),
+    }
 
 
 class _Lines:
     """Instances and predictions as JSON texts, without what privacy keeps out."""
 
     def __init__(self, manifest: Manifest, answered: Answered, hashed: Callable[[Any], str]) -> None:
-        privacy = manifest.privacy
-        self._columns = [
-            (name, values, hashed if name in privacy.hash else None)
-            for name, values in answered.columns.items()
-            if name not in privacy.omit
-        ]
+        omitted, keyed = manifest.privacy.omit, manifest.privacy.hash
+        columns = answered.columns
+        self._columns = {name: columns[name] for name in columns if name not in omitted} if omitted else columns
+        self._keyed = [name for name in keyed if name in self._columns]
+        self._hashed = hashed
         self._outputs = {}
         if "predict" in answered.outputs:
             self._outputs["prediction"] = answered.outputs["predict"]
-        if "predict_proba" in answered.outputs:
-            self._outputs["probabilities"] = probabilities(answered.outputs["predict_proba"], manifest.signature)
+        if answered.chances is not None:
+            self._outputs["probabilities"] = answered.chances
 
     def fitting(self, indexes: Iterable[int], room: int) -> dict[int, tuple[bytes, bytes]]:
         """Return instance and prediction of as many of these indexes, in this order, as fit into the room, in bytes."""
         logged = {}
         for index in indexes:
-            features = orjson.dumps({name: self._value(values[index], by) for name, values, by in self._columns})
+            features = orjson.dumps(self._instance(index))
             prediction = orjson.dumps({name: rows[index] for name, rows in self._outputs.items()})
             # They stand in a JSON text, where each quote takes a second byte.
             room -= len(features) + features.count(b'"') + features.count(b"\\") + len(prediction)
@@ -233,9 +232,12 @@ class _Lines:
             logged[index] = (features, prediction)
         return logged
 
-    @staticmethod
-    def _value(value: Any, hashed: Callable[[Any], str] | None) -> Any:
-        return hashed(value) if hashed and value is not None else value
+    def _instance(self, index: int) -> dict[str, Any]:
+        instance: dict[str, Any] = {name: values[index] for name, values in self._columns.items()}
+        for name in self._keyed:
+            if instance[name] is not None:
+                instance[name] = self._hashed(instance[name])
+        return instance
 
 
 def sampling_order(request_id: str, count: int) -> list[int]:
@@ -245,13 +247,12 @@ def sampling_order(request_id: str, count: int) -> list[int]:
 
 def trace_fields(headers: Mapping[bytes, bytes], project: str) -> Trace:
     """Return the trace fields of a request's headers: W3C traceparent first, else X-Cloud-Trace-Context."""
-    traceparent = headers.get(b"traceparent", b"").decode("latin-1")
-    cloud_trace = headers.get(b"x-cloud-trace-context", b"").decode("latin-1")
-    if match := _TRACEPARENT.fullmatch(traceparent):
+    traceparent, cloud_trace = headers.get(b"traceparent"), headers.get(b"x-cloud-trace-context")
+    if traceparent and (match := _TRACEPARENT.fullmatch(traceparent.decode("latin-1"))):
         return _trace(match[1], match[2], int(match[3], 16) & 1 == 1, project)
-    if match := _CLOUD_TRACE.fullmatch(cloud_trace):
+    if cloud_trace and (match := _CLOUD_TRACE.fullmatch(cloud_trace.decode("latin-1"))):
         return _trace(match[1].lower(), f"{int(match[2] or 0):016x}"[-16:], match[3] == "1", project)
-    return Trace()
+    return {}
 
 
 def _trace(trace: str, span: str, sampled: bool, project: str) -> Trace:

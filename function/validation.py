@@ -4,7 +4,7 @@ import difflib
 import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -59,7 +59,14 @@ class Validator:
         self._names = list(self._features)
         self._nullable = [feature.name for feature in signature.features if feature.nullable]
         self._positions = {name: str(index) for index, name in enumerate(self._names)}
-        self._marked = [(feature, _finder(feature)) for feature in signature.features if _has_marks(feature)]
+        self._ranges = [
+            (feature, feature.name, *bounds) for feature in signature.features if (bounds := _marked_range(feature))
+        ]
+        self._known = [
+            (feature, feature.name, {*feature.categories, None})
+            for feature in signature.features
+            if feature.categories is not None and feature.unseen == "mark"
+        ]
         self._validate = TypeAdapter(instance_type(signature)).validator.validate_python
 
     def columns(self, instances: Instances) -> Columns:
@@ -79,19 +86,29 @@ class Validator:
             total = len(instances.rows)
             verb = "is" if invalid == 1 else "are"
             raise InvalidInstances(f"{invalid} of {total} instances {verb} invalid.", details, invalid)
+        if len(rows) == 1:
+            return {name: [value] for name, value in rows[0].items()}  # pydantic gives them in the signature's order
         return {name: [row[name] for row in rows] for name in self._names}
 
     def marks(self, columns: Columns, at: Callable[[int], str]) -> Marks:
         """Return the values that are far outside the training range, or of a category that training never had."""
         details: list[Detail] = []
         total = 0
-        for feature, find in self._marked:
-            for index in find(columns[feature.name]):
-                total += 1
-                if len(details) < MAX_DETAILS:
-                    value = columns[feature.name][index]
-                    details.append(_detail(at(index), feature.name, _usual_text(feature), value))
+        for feature, index, value in self._unusual(columns):
+            total += 1
+            if len(details) < MAX_DETAILS:
+                details.append(_detail(at(index), feature.name, _usual_text(feature), value))
         return Marks(details, total)
+
+    def _unusual(self, columns: Columns) -> Iterator[tuple[Feature, int, Value]]:
+        for feature, name, low, high in self._ranges:
+            for index, number in enumerate(columns[name]):
+                if number is not None and not low <= number <= high:  # type: ignore[operator]
+                    yield feature, index, number
+        for feature, name, known in self._known:
+            for index, value in enumerate(columns[name]):
+                if value not in known:
+                    yield feature, index, value
 
     def _row(self, instance: Any) -> dict[str, Value] | None:
         """Return an instance's values by name, or None where it does not fit the signature."""
@@ -273,21 +290,9 @@ def _dtype_limits(dtype: str) -> _Limits:
     return _Limits(-widest, widest) if widest else _Limits()
 
 
-def _has_marks(feature: Feature) -> bool:
-    if feature.categories is not None:
-        return feature.unseen == "mark"
-    return feature.outside == "mark" and feature.bounds() is not None
-
-
-def _finder(feature: Feature) -> Callable[[Sequence[Any]], list[int]]:
-    """Return the function from a column's values to the positions of the unusual ones."""
-    if feature.categories is not None:
-        known = {*feature.categories, None}
-        return lambda values: [index for index, value in enumerate(values) if value not in known]
-    low, high = feature.bounds() or (0.0, 0.0)
-    return lambda values: [
-        index for index, value in enumerate(values) if value is not None and not low <= value <= high
-    ]
+def _marked_range(feature: Feature) -> tuple[float, float] | None:
+    """Return the lowest and highest value that is not marked, or None for a feature whose numbers never are."""
+    return feature.bounds() if feature.categories is None and feature.outside == "mark" else None
 
 
 def _usual_text(feature: Feature) -> str:

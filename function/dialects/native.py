@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from pydantic_core import from_json
 
-from function.call import Answered, Call, probabilities
+from function.call import Answered, Call
 from function.contract import Manifest, Method, Signature
 from function.errors import Detail, InvalidBody, MalformedJson, TooManyInstances
 from function.validation import Instances, found
@@ -36,7 +36,7 @@ def parse(body: bytes, signature: Signature, max_instances: int) -> Call:
     content = _decode(body)
     if not isinstance(content, dict):
         raise _invalid("", FORMS, found(content))
-    names = {feature.name for feature in signature.features}
+    names = signature.names
     if _is_wrapper(content, "instances", list, names):
         _only(content, "instances")
         rows = content["instances"]
@@ -54,8 +54,8 @@ def render(answered: Answered, manifest: Manifest, request_id: str) -> bytes:
     answer: dict[str, Any] = {"model": manifest.model, "version": manifest.version}
     if "predict" in outputs:
         answer["predictions"] = outputs["predict"]
-    if "predict_proba" in outputs:
-        answer["probabilities"] = probabilities(outputs["predict_proba"], manifest.signature)
+    if answered.chances is not None:
+        answer["probabilities"] = answered.chances
     if "decision_function" in outputs:
         answer["decision_function"] = outputs["decision_function"]
     answer["prediction_ids"] = [f"{request_id}-{index}" for index in range(answered.rows)]
@@ -99,7 +99,7 @@ def _decode_leniently(body: bytes, error: orjson.JSONDecodeError) -> Any:
         raise MalformedJson(f"The body is not JSON: {error}.") from None
 
 
-def _is_wrapper(content: dict[str, Any], key: str, kind: Any, names: set[str]) -> bool:
+def _is_wrapper(content: dict[str, Any], key: str, kind: Any, names: frozenset[str]) -> bool:
     return key in content and (key not in names or isinstance(content[key], kind))
 
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import joblib
@@ -13,12 +13,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tests.benchmarks import client, measures
-from tests.benchmarks.contenders import CONTENDERS, HERE, ROOT, Contender, framework
+from tests.benchmarks.contenders import BUCKET, CONTENDERS, HERE, Contender, Setting, framework, native_body
 from tests.benchmarks.known.main import PREDICT_MS
 from tests.benchmarks.measures import QUICK, Load, Round
-from tests.benchmarks.results import compared, result
-from tests.benchmarks.servers import ContenderError, attempt, first_answer, running
-from tests.benchmarks.versions import Version, newest
+from tests.benchmarks.results import TARGETS, Result, Target, compared, result, verdicts
+from tests.benchmarks.servers import ContenderError, attempt, first_answer, running, storage_double
+from tests.benchmarks.versions import ROOT, Version, newest, package
 
 SCRIPTS = Path(sys.executable).parent
 ALWAYS_MEASURED = {"cold_seconds", "p50_us", "p99_us", "requests_per_second", "memory_mb"}
@@ -58,14 +58,14 @@ def python(code: str) -> Contender:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command as `make bench` does, only quicker."""
-    command = [sys.executable, "-m", "tests.benchmarks", "--quick", *arguments]
+    command = [sys.executable, "-m", "tests.benchmarks", "--quick", "--model", "churn", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_newest_compares_numbers(version: Version) -> None:
     """Version 10 is newer than version 9, and its first golden example is what contenders are asked."""
     assert version.folder.name == "10"
-    assert version.instance == {"tenure": 10.0}
+    assert version.rows(2) == [{"tenure": 10.0}] * 2
 
 
 def test_newest_needs_a_version(store: str, tmp_path: Path) -> None:
@@ -76,14 +76,14 @@ def test_newest_needs_a_version(store: str, tmp_path: Path) -> None:
 
 def test_echo_answers_with_its_body(version: Version, tmp_path: Path) -> None:
     """The echo returns the very request, so that it costs what the framework costs."""
-    with running(CONTENDERS["echo"](version, SCRIPTS), tmp_path) as server:
+    with running(CONTENDERS["echo"](Setting(version, SCRIPTS)), tmp_path) as server:
         _, answer = first_answer(server)
     assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"instances": [{"tenure": 10.0}]}
 
 
 def test_naive_predicts(version: Version, tmp_path: Path) -> None:
     """The naive handler answers with the fitted pipeline's label and probabilities."""
-    with running(CONTENDERS["naive"](version, SCRIPTS), tmp_path) as server:
+    with running(CONTENDERS["naive"](Setting(version, SCRIPTS)), tmp_path) as server:
         _, answer = first_answer(server)
     body = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert body["predictions"] == ["Yes"]
@@ -115,9 +115,10 @@ def test_every_cell_is_filled(store: str, tmp_path: Path) -> None:
     for row in results:
         assert all(row[key] > 0 for key in ALWAYS_MEASURED), row
         assert row["cold_times_naive"] > 0
-        # The line of the table: contender and five numbers and the ratio, then no own time.
+        # The line of the table: contender and five numbers and the ratio, then no own time; the beside of some.
         line = next(line for line in done.stdout.splitlines() if row["contender"] in line.split()[:1])
-        assert len(line.split()) == 9
+        assert len(line.split()) == 10
+    assert results[0]["beside_p99_us"] > 0
 
 
 def test_cells_of_our_own_server() -> None:
@@ -128,6 +129,41 @@ def test_cells_of_our_own_server() -> None:
     ours, naive, _ = compared(results)
     assert (ours["own_us"], ours["own_times_echo"], ours["cold_times_naive"]) == (120, 2, 0.2)
     assert (naive["own_us"], naive["own_times_echo"], naive["cold_times_naive"]) == (None, None, 1)
+
+
+def test_verdicts() -> None:
+    """What is at most as wanted is reached; a rate has to be at least that; what was not measured is left out."""
+    rows: list[dict[str, object]] = [
+        {"model": "forest", "contender": "ours", "cold_seconds": 0.3, "p50_us": 200, "requests_per_second": 390},
+        {"model": "forest", "contender": "naive", "cold_seconds": 1.0, "p50_us": 3000, "requests_per_second": 10},
+    ]
+    cold, p50, rate, compute = verdicts("forest", rows, {"numpy": 2.0, "sklearn": 4.0})
+    assert (cold.measure, cold.found, cold.wanted, cold.reached) == ("cold start, baked / naive", 0.3, 0.3, True)
+    assert (p50.reached, rate.reached, compute.reached) == (False, False, True)
+    assert verdicts("other", rows, None) == []
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_targets_name_contenders_and_numbers(target: Target) -> None:
+    """A target of a misspelt contender or number would never be missed."""
+    assert {target.ours, target.other} <= set(CONTENDERS)
+    assert target.key in {field.name for field in fields(Result)}
+
+
+@linux
+def test_ours_is_measured_in_every_way(tmp_path: Path) -> None:
+    """A pipeline that is fitted and packaged here is served from the image and from a bucket, and computed alone."""
+    version = package("linear", tmp_path)
+    with storage_double(BUCKET) as cloud:
+        setting = Setting(version, SCRIPTS, cloud)
+        contenders = [CONTENDERS["ours"](setting), CONTENDERS["bucket"](setting)]
+        colds = measures.cold_starts(contenders, 1, tmp_path)
+        beside = measures.beside_large(contenders[:1], native_body(version, 500), QUICK, tmp_path)
+    assert set(colds) == {"ours", "bucket"}
+    assert min(beside["ours"]) > 0
+    assert min(measures.compute_ms(version, Path(sys.executable)).values()) > 0
+    loads = [json.loads(line) for file in tmp_path.glob("*.out") for line in file.read_text().splitlines()]
+    assert {line["source"] for line in loads if line["kind"] == "load"} == {"image", "store"}
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def softmax(_: Parameters) -> Callable[[Matrix], Matrix]:
 
 def complement(_: Parameters) -> Callable[[Matrix], Matrix]:
     """Return for each probability of a vector the row (1 - p, p)."""
-    return lambda chances: np.stack([1.0 - chances, chances], axis=1)
+    return lambda chances: np.array([1.0 - chances, chances]).T
 
 
 def normalize_sum(_: Parameters) -> Callable[[Matrix], Matrix]:

@@ -1,5 +1,6 @@
 """Operations on matrices of numbers that know no model: element by element, and column by column."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -30,7 +31,7 @@ def finite(parameters: Parameters) -> Callable[[Matrix], Matrix]:
 
     def run(matrix: Matrix) -> Matrix:
         # Comparing each number would cost more, and a sum is finite only where all that it sums is.
-        if not np.isfinite(np.add.reduce(matrix, axis=None)):
+        if not math.isfinite(np.add.reduce(matrix, axis=None)):
             bad = np.isinf(matrix) if allow_nan else ~np.isfinite(matrix)
             if bad.any():
                 raise ValueError("a number is missing, infinite, or too large for the model")
