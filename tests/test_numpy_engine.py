@@ -1,5 +1,6 @@
 """The engine of compiled models: what it refuses to read, what it imports, and that NumPy is all it needs."""
 
+import contextlib
 import io
 import json
 import shutil
@@ -18,15 +19,18 @@ from hypothesis import strategies as st
 from function.contract import COMPILED
 from function.engines.numpy_engine import NumpyEngine, read_compiled
 from function.engines.operations import CompiledInvalid
+from function.store import open_store
 from lifecycle.pinning import bake, write_pin
 from lifecycle.proof import compile_and_prove
 from lifecycle.versions import Version
+from tests.cloud import CloudDouble
 from tests.server import ROOT, Server
 from tests.test_endpoint import GOOD
-from tests.toys import TOYS
+from tests.toys import TOYS, publish_toy
 
-# What the serving process does without when the version is compiled and baked in.
-NEVER = ("sklearn", "scipy", "pandas", "joblib", "google", "grpc", "pyarrow", "threadpoolctl")
+# What the serving process does without: the first when the version is compiled, the second when it is baked in too.
+SCIENTIFIC = ("sklearn", "scipy", "pandas", "joblib", "pyarrow", "threadpoolctl")
+CLOUD = ("google", "grpc")
 FRAMEWORKS_OWN = ("google", "google.cloud", "google.cloud.functions", "google.cloud.functions_v1")
 COLUMNS = {
     "age": [40, 31],
@@ -217,12 +221,29 @@ def test_a_baked_compiled_version_imports_no_heavy_package(
     version = published("binary")
     bake(store, version, tmp_path)
     environment = {"MODEL_STORE": "gs://nowhere", "PIN_FILE": str(write_pin(version, tmp_path))}
-    with Server({**environment, "PYTHONPROFILEIMPORTTIME": "1"}, tmp_path) as server:
+    imported = imported_by_serving(environment, "image", tmp_path)
+    foreign = {name for name in imported if name.removesuffix(".context") not in FRAMEWORKS_OWN}
+    assert not [name for name in foreign if name.partition(".")[0] in (*SCIENTIFIC, *CLOUD)]
+
+
+def test_a_compiled_version_from_a_bucket_adds_the_storage_client_alone(cloud: CloudDouble, tmp_path: Path) -> None:
+    """From a bucket, Google's storage client is imported with what it needs itself, and nothing that fits models."""
+    with contextlib.closing(open_store("gs://models/prefix")) as store:
+        pin = write_pin(publish_toy(store, "binary", TOYS["binary"]()), tmp_path)
+    environment = {**cloud.environment, "MODEL_STORE": store.url, "PIN_FILE": str(pin)}
+    imported = imported_by_serving(environment, "store", tmp_path)
+    assert "google.cloud.storage" in imported
+    assert not [name for name in imported if name.startswith(("google.cloud.logging", "google.cloud.logging_v2"))]
+    assert not [name for name in imported if name.partition(".")[0] in SCIENTIFIC]
+
+
+def imported_by_serving(environment: dict[str, str], source: str, folder: Path) -> set[str]:
+    """Return the modules that a real process imports from its start to its first answer, by the compiled model."""
+    with Server({**environment, "PYTHONPROFILEIMPORTTIME": "1"}, folder) as server:
         assert server.client.post("/predict", json=GOOD).status_code == 200
-        assert server.wait_for_records("load", 1)[0]["source"] == "image"
+        assert server.wait_for_records("load", 1)[0]["source"] == source
         assert server.wait_for_records("prediction", 1)[0]["engine"] == "numpy"
     lines = b"".join(server.errors).decode().splitlines()
     imported = {line.rsplit("|", 1)[1].strip() for line in lines if line.startswith("import time:")}
     assert "numpy" in imported
-    foreign = {name for name in imported if name.removesuffix(".context") not in FRAMEWORKS_OWN}
-    assert not [name for name in foreign if name.partition(".")[0] in NEVER]
+    return imported
