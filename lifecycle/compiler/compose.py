@@ -13,9 +13,21 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import FeatureUnion, Pipeline
 
+from function.engines.operations import MOST_COLUMNS
 from lifecycle.compiler.linear import labels
 from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program, ufunc_name
-from lifecycle.compiler.values import Labels, Matrix, Table, Texts, Value, Vector, beside, matrix_of, take
+from lifecycle.compiler.values import (
+    Labels,
+    Matrix,
+    SparseMatrix,
+    Table,
+    Texts,
+    Value,
+    Vector,
+    beside,
+    matrix_of,
+    take,
+)
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
 
@@ -59,7 +71,11 @@ def _column_transformer(transformer: ColumnTransformer, value: Value, program: P
             part = _single(part)
         part = _transformed(step, part, program)
         parts.append(_weighted(part, weights.get(name), program))
-    return beside(parts, program)
+    joined = beside(parts, program)
+    # What has not few enough numbers for a sparse matrix is dense, unless that would be too wide for the engine.
+    if isinstance(joined, SparseMatrix) and not transformer.sparse_output_ and joined.width <= MOST_COLUMNS:
+        return matrix_of(joined, program)
+    return joined
 
 
 def _selected(transformer: ColumnTransformer, value: Value, indexes: list[int], program: Program) -> Value:
@@ -91,6 +107,9 @@ def _feature_union(union: FeatureUnion, value: Value, program: Program) -> Value
 def _weighted(value: Value, weight: float | None, program: Program) -> Value:
     if weight is None:
         return value
+    if isinstance(value, SparseMatrix):
+        register = program.add("scale", value.register, factor=float(weight))
+        return SparseMatrix(register, value.width)
     matrix = matrix_of(value, program)
     operand = np.full(matrix.width, float(weight))
     register = program.add("arithmetic", matrix.register, ufunc="multiply", arrays={"operand": operand})

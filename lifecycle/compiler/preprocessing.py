@@ -16,24 +16,48 @@ from sklearn.preprocessing import (
 )
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program, label, ufunc_name
-from lifecycle.compiler.values import Cells, Matrix, Table, Value, beside, cells_of, finite, matrix_of, take
+from lifecycle.compiler.values import (
+    Cells,
+    Matrix,
+    SparseMatrix,
+    Table,
+    Value,
+    beside,
+    cells_of,
+    finite,
+    matrix_of,
+    take,
+)
 
 Operand = np.ndarray
 
 
-def _standard(scaler: StandardScaler, value: Value, program: Program) -> Matrix:
+# A row of so many categories is mostly zeros: dense, it would cost more than the model that follows.
+WIDE_ONE_HOT = 256
+
+
+def _standard(scaler: StandardScaler, value: Value, program: Program) -> Matrix | SparseMatrix:
     mean = scaler.mean_ if scaler.with_mean else None
     scale = scaler.scale_ if scaler.with_std else None
+    if isinstance(value, SparseMatrix):
+        return _sparse_scaled(mean, scale, value, program)
     return _arithmetic([("subtract", mean), ("divide", scale)], value, program)
 
 
-def _robust(scaler: RobustScaler, value: Value, program: Program) -> Matrix:
+def _robust(scaler: RobustScaler, value: Value, program: Program) -> Matrix | SparseMatrix:
     center = scaler.center_ if scaler.with_centering else None
     scale = scaler.scale_ if scaler.with_scaling else None
+    if isinstance(value, SparseMatrix):
+        return _sparse_scaled(center, scale, value, program)
     return _arithmetic([("subtract", center), ("divide", scale)], value, program)
 
 
-def _max_abs(scaler: MaxAbsScaler, value: Value, program: Program) -> Matrix:
+def _max_abs(scaler: MaxAbsScaler, value: Value, program: Program) -> Matrix | SparseMatrix:
+    if isinstance(value, SparseMatrix):
+        sparse = _sparse_scaled(None, scaler.scale_, value, program)
+        if not getattr(scaler, "clip", False):
+            return sparse
+        return SparseMatrix(program.add("clip", sparse.register, low=-1.0, high=1.0), sparse.width)
     scaled = _arithmetic([("divide", scaler.scale_)], value, program)
     return _clipped(scaled, -1.0, 1.0, program) if getattr(scaler, "clip", False) else scaled
 
@@ -42,6 +66,19 @@ def _min_max(scaler: MinMaxScaler, value: Value, program: Program) -> Matrix:
     scaled = _arithmetic([("multiply", scaler.scale_), ("add", scaler.min_)], value, program)
     low, high = scaler.feature_range
     return _clipped(scaled, low, high, program) if scaler.clip else scaled
+
+
+def _sparse_scaled(
+    center: Operand | None, scale: Operand | None, value: SparseMatrix, program: Program
+) -> SparseMatrix:
+    """Add products with what a dense matrix would be divided by, as `inplace_column_scale` multiplies."""
+    if center is not None:
+        raise NotCompiled("centers sparse columns")
+    matrix = finite(value, program, allow_nan=True)
+    if scale is None:
+        return matrix
+    weights = 1.0 / scale.astype(np.float64)
+    return SparseMatrix(program.add("weigh", matrix.register, arrays={"weights": weights}), matrix.width)
 
 
 def _clipped(matrix: Matrix, low: float, high: float, program: Program) -> Matrix:
@@ -127,7 +164,7 @@ def categories_of(encoder: Any, cells: Cells) -> list[list[Any]]:
     return found
 
 
-def _one_hot(encoder: OneHotEncoder, value: Value, program: Program) -> Matrix:
+def _one_hot(encoder: OneHotEncoder, value: Value, program: Program) -> Matrix | SparseMatrix:
     cells = cells_of(value, program)
     keys = categories_of(encoder, cells)
     width = int(sum(encoder._n_features_outs))
@@ -137,8 +174,10 @@ def _one_hot(encoder: OneHotEncoder, value: Value, program: Program) -> Matrix:
         for column, (one, start) in enumerate(zip(keys, starts, strict=True))
     ]
     unknown = [_unknown_place(encoder, column, start, width) for column, start in enumerate(starts)]
-    register = program.add("one_hot", cells.register, categories=keys, places=places, unknown=unknown, width=width)
-    return Matrix(register, width)
+    known: dict[str, Any] = {"categories": keys, "places": places, "unknown": unknown, "width": width}
+    if encoder.sparse_output and width > WIDE_ONE_HOT:
+        return SparseMatrix(program.add("one_hot_sparse", cells.register, **known), width)
+    return Matrix(program.add("one_hot", cells.register, **known), width)
 
 
 def _place(encoder: OneHotEncoder, column: int, code: int) -> int | None:

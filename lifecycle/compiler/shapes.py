@@ -12,6 +12,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
+from lifecycle.compiler.bayes import binarized
 from lifecycle.compiler.preprocessing import categories_of
 from lifecycle.compiler.program import Converters, NotCompiled, Program
 from lifecycle.compiler.values import Matrix, SparseMatrix, Value, cells_of, finite, float64_of, matrix_of, take
@@ -19,17 +20,14 @@ from lifecycle.compiler.values import Matrix, SparseMatrix, Value, cells_of, fin
 
 def _normalized(normalizer: Normalizer, value: Value, program: Program) -> Matrix | SparseMatrix:
     if isinstance(value, SparseMatrix):
-        if normalizer.norm == "max":
-            raise NotCompiled("divides sparse rows by their maximum")
-        return SparseMatrix(program.add("normalize", value.register, norm=normalizer.norm), value.width)
+        register = program.add("normalize", finite(value, program).register, norm=normalizer.norm)
+        return SparseMatrix(register, value.width)
     matrix = float64_of(value, program)
     return Matrix(program.add("normalize_rows", matrix.register, norm=normalizer.norm), matrix.width)
 
 
-def _binarized(binarizer: Binarizer, value: Value, program: Program) -> Matrix:
-    matrix = float64_of(value, program)
-    register = program.add("exceeds", matrix.register, threshold=float(binarizer.threshold))
-    return Matrix(register, matrix.width)
+def _binarized(binarizer: Binarizer, value: Value, program: Program) -> Matrix | SparseMatrix:
+    return binarized(float(binarizer.threshold), value, program)
 
 
 def _powered(transformer: PowerTransformer, value: Value, program: Program) -> Matrix:

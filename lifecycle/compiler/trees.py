@@ -19,7 +19,18 @@ from sklearn.utils import get_tags
 
 from lifecycle.compiler.linear import labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.values import Labels, Matrix, Value, Vector, finite, matrix_of
+from lifecycle.compiler.values import (
+    Labels,
+    Matrix,
+    SparseMatrix,
+    Value,
+    Vector,
+    finite,
+    matrix_of,
+    numbers_of,
+    singles,
+    take,
+)
 
 LEAF = -1
 
@@ -76,9 +87,15 @@ def _fitted_tree(estimator: Any, values: np.ndarray) -> Tree:
     return Tree(tree.children_left, tree.children_right, tree.feature, tree.threshold, missing_left, values)
 
 
-def _summed(trees: Sequence[Tree], start: np.ndarray, matrix: Matrix, program: Program, missing: bool) -> Matrix:
+def _summed(
+    trees: Sequence[Tree], start: np.ndarray, matrix: Matrix | SparseMatrix, program: Program, missing: bool
+) -> Matrix:
     """Add the walk to the leaves and the sum of what they hold."""
     forest = join(trees)
+    if isinstance(matrix, SparseMatrix):  # of many columns trees compare few: those alone are made dense
+        used, feature = np.unique(forest.feature, return_inverse=True)
+        forest = forest._replace(feature=feature.astype(np.int32))
+        matrix = matrix_of(take(matrix, used.tolist(), program), program)
     threshold = forest.threshold
     if matrix.dtype == "f4":  # for float32 x, x > t holds exactly where x > the largest float32 that is not above t
         threshold = threshold.astype(np.float32)
@@ -91,13 +108,18 @@ def _summed(trees: Sequence[Tree], start: np.ndarray, matrix: Matrix, program: P
     return Matrix(register, len(start))
 
 
-def _single_precision(estimator: Any, value: Value, program: Program) -> tuple[Matrix, bool]:
+def _single_precision(estimator: Any, value: Value, program: Program) -> tuple[Matrix | SparseMatrix, bool]:
     """Return what trees compare, float32, and whether NaN may be in it (`_validate_X_predict`)."""
-    matrix = matrix_of(value, program)
-    missing = bool(get_tags(estimator).input_tags.allow_nan) and getattr(estimator, "monotonic_cst", None) is None
-    if matrix.dtype != "f4":
-        matrix = Matrix(program.add("cast", matrix.register, dtype="f4"), matrix.width, "f4")
-    return finite(matrix, program, allow_nan=missing), missing
+    missing = (
+        bool(get_tags(estimator).input_tags.allow_nan)
+        and getattr(estimator, "monotonic_cst", None) is None
+        and not isinstance(value, SparseMatrix)
+    )
+    return _compared(value, program, allow_nan=missing), missing
+
+
+def _compared(value: Value, program: Program, *, allow_nan: bool) -> Matrix | SparseMatrix:
+    return finite(singles(numbers_of(value, program), program), program, allow_nan=allow_nan)
 
 
 def _divided(total: Matrix, count: int, program: Program) -> Matrix:
@@ -134,15 +156,12 @@ def _boosted(model: Any, value: Value, program: Program) -> Matrix:
     if model.init is not None and model.init != "zero":
         raise NotCompiled("begins with an estimator of its own")
     start = model._raw_predict_init(np.zeros((1, model.n_features_in_), np.float32))[0]
-    matrix = matrix_of(value, program)
-    if matrix.dtype != "f4":
-        matrix = Matrix(program.add("cast", matrix.register, dtype="f4"), matrix.width, "f4")
     trees = [
         _fitted_tree(one, model.learning_rate * one.tree_.value[:, :, 0])
         for stage in model.estimators_
         for one in stage
     ]
-    return _summed(trees, start, finite(matrix, program), program, missing=False)
+    return _summed(trees, start, _compared(value, program, allow_nan=False), program, missing=False)
 
 
 def _hist_boosted(model: Any, value: Value, program: Program) -> Matrix:

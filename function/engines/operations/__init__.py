@@ -7,7 +7,7 @@ import numpy as np
 
 # Where each operation stands. A module is imported when the first program needs it.
 _BY_MODULE = {
-    "columns": ("gather", "column", "numbers", "lists", "fill", "codes", "one_hot", "labels"),
+    "columns": ("gather", "column", "numbers", "lists", "fill", "codes", "one_hot", "one_hot_sparse", "labels"),
     "matrices": ("cast", "finite", "impute", "replace", "missing", "arithmetic", "apply", "select", "concatenate"),
     "linear": ("affine", "flatten", "pick", "logistic", "softmax", "complement", "normalize_sum", "largest", "above"),
     "trees": ("leaves", "sum_leaves"),
@@ -22,7 +22,8 @@ _BY_MODULE = {
         *("scaled_squares", "sum_squares", "mark", "sum_codes", "log_shares", "shifted_log_shares", "gap"),
     ),
     "outliers": ("power_of",),
-    "text": ("prepare", "words", "characters", "count", "damp", "weigh", "normalize", "densify"),
+    "text": ("prepare", "words", "characters", "count", "damp", "weigh", "normalize"),
+    "sparse": ("densify", "join", "keep", "scale", "clip"),
 }
 MODULES = {name: module for module, names in _BY_MODULE.items() for name in names}
 
