@@ -26,8 +26,8 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
-from sklearn.feature_extraction import DictVectorizer
-from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, TfidfVectorizer
+from sklearn.feature_extraction import DictVectorizer, FeatureHasher
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.isotonic import IsotonicRegression
@@ -167,7 +167,8 @@ MADE: dict[type, Callable[[], Any]] = {
     ),
     OutputCodeClassifier: lambda: OutputCodeClassifier(INNER, code_size=3),
 }
-NO_NUMBERS = (CountVectorizer, DictVectorizer, TfidfTransformer, TfidfVectorizer)  # tried below
+# Tried on texts and dictionaries, below and in tests/test_compiler_sparse.py.
+NO_NUMBERS = (CountVectorizer, DictVectorizer, FeatureHasher, HashingVectorizer, TfidfTransformer, TfidfVectorizer)
 BINARY = (FixedThresholdClassifier, TunedThresholdClassifierCV)
 SEVERAL_TARGETS = (
     *(lm.MultiTaskElasticNet, lm.MultiTaskElasticNetCV, lm.MultiTaskLasso, lm.MultiTaskLassoCV),

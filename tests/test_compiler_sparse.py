@@ -10,7 +10,8 @@ from sklearn import linear_model as lm
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import BaggingClassifier, GradientBoostingClassifier, RandomForestClassifier, StackingClassifier
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_extraction import FeatureHasher
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
 from sklearn.neural_network import MLPClassifier
@@ -26,7 +27,9 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils import murmurhash3_32
 
+from function.engines.operations.hashes import murmurhash3
 from tests.test_compiler import ROWS, holds, mixed, prove, texts
 
 MANY = [f"word{number}" for number in range(400)]
@@ -137,3 +140,44 @@ def test_what_would_be_too_wide_is_not_compiled() -> None:
     model = make_pipeline(terms, Binarizer(), make_union(SimpleImputer()), lm.LogisticRegression())
     proof = prove(model.fit(frame[["text"]], frame.label), frame, "label")
     assert proof.reason == "Pipeline: FeatureUnion: SimpleImputer: makes 30000 sparse columns dense"
+
+
+HASHED: dict[str, Any] = {
+    "words": HashingVectorizer(),
+    "pairs": HashingVectorizer(ngram_range=(1, 2), norm="l1", n_features=1000, stop_words="english"),
+    "characters": HashingVectorizer(analyzer="char", ngram_range=(2, 3), norm=None),
+    "within-words": HashingVectorizer(analyzer="char_wb", alternate_sign=False, strip_accents="unicode"),
+    "few-columns": HashingVectorizer(n_features=7, lowercase=False),
+    "few-columns-binary": HashingVectorizer(n_features=5, binary=True),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", HASHED)
+def test_hashed_terms_equal_scikit_learn(name: str) -> None:
+    """Terms stand in the columns of their hashes, those that share one or cancel out too, alone and beside numbers."""
+    holds(make_pipeline(beside(HASHED[name]), lm.SGDClassifier(random_state=0)), rich(), "label")
+    frame = texts()
+    as_list = make_pipeline(HASHED[name], TfidfTransformer(), lm.RidgeClassifier()).fit(frame.text, frame.label)
+    assert prove(as_list, frame, "label").verdict == "holds"
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_hashed_records_equal_scikit_learn(signed: bool) -> None:
+    """Dictionaries of texts, numbers and flags are hashed by their names, what is missing or zero left out."""
+    frame = mixed()[["city", "age", "income", "member", "label"]]
+    features = frame.drop(columns="label")
+    dictionaries = [{k: v for k, v in row.items() if v == v} for row in features.to_dict("records")]
+    hasher = FeatureHasher(n_features=2**10, alternate_sign=signed)
+    model = make_pipeline(hasher, RandomForestClassifier(5, random_state=0)).fit(dictionaries, frame.label)
+    assert prove(model, frame, "label").verdict == "holds"
+
+
+def test_hashes_equal_scikit_learn() -> None:
+    """Texts of every length, script and emoji have scikit-learn's hash."""
+    random = np.random.default_rng(1)
+    letters = np.array(list("az é日👍"))
+    for length in (*range(20), 100):
+        for _ in range(50):
+            text = "".join(random.choice(letters, length))
+            assert murmurhash3(text) == murmurhash3_32(text, 0)

@@ -1,6 +1,9 @@
 """Converters that change the shape of numbers: powers, bins, quantiles, products, norms, marks of what is missing."""
 
+from typing import Any
+
 import numpy as np
+from scipy.stats import norm
 from sklearn.impute import MissingIndicator
 from sklearn.preprocessing import (
     Binarizer,
@@ -9,8 +12,10 @@ from sklearn.preprocessing import (
     PolynomialFeatures,
     PowerTransformer,
     QuantileTransformer,
+    SplineTransformer,
     TargetEncoder,
 )
+from sklearn.preprocessing._data import BOUNDS_THRESHOLD
 
 from lifecycle.compiler.bayes import binarized
 from lifecycle.compiler.preprocessing import categories_of
@@ -41,10 +46,15 @@ def _powered(transformer: PowerTransformer, value: Value, program: Program) -> M
 
 
 def _ranked(transformer: QuantileTransformer, value: Value, program: Program) -> Matrix:
-    if transformer.output_distribution != "uniform":
-        raise NotCompiled("maps to a normal distribution")
     matrix = float64_of(value, program, allow_nan=True)
     arrays = {"quantiles": transformer.quantiles_.T, "references": transformer.references_}
+    if transformer.output_distribution == "normal":
+        nearest = BOUNDS_THRESHOLD - np.spacing(1)
+        low, high = float(norm.ppf(nearest)), float(norm.ppf(1 - nearest))
+        register = program.add(
+            "normal_rank", matrix.register, margin=BOUNDS_THRESHOLD, low=low, high=high, arrays=arrays
+        )
+        return Matrix(register, matrix.width)
     return Matrix(program.add("rank", matrix.register, arrays=arrays), matrix.width)
 
 
@@ -82,13 +92,58 @@ def _marked(indicator: MissingIndicator, value: Value, program: Program) -> Valu
 
 
 def _target_encoded(encoder: TargetEncoder, value: Value, program: Program) -> Matrix:
-    if encoder.target_type_ == "multiclass":
-        raise NotCompiled("encodes several classes")
     cells = cells_of(value, program)
     keys = categories_of(encoder, cells)
     codes = [np.asarray(encoding, dtype=np.float64).tolist() for encoding in encoder.encodings_]
-    unknown = [float(encoder.target_mean_)]
-    return Matrix(program.add("codes", cells.register, categories=keys, codes=codes, unknown=unknown), len(keys))
+    unknown = np.atleast_1d(np.asarray(encoder.target_mean_, dtype=np.float64)).tolist()
+    columns = cells.register
+    if encoder.target_type_ == "multiclass":  # each column once for every class
+        each = [program.add("column", cells.register, index=index) for index in range(len(keys))]
+        columns = program.add("gather", *np.repeat(each, len(unknown)).tolist())
+        keys = [one for one in keys for _ in unknown]
+        unknown = unknown * len(each)
+    return Matrix(program.add("codes", columns, categories=keys, codes=codes, unknown=unknown), len(keys))
+
+
+def _splined(transformer: SplineTransformer, value: Value, program: Program) -> Matrix:
+    """Add `SplineTransformer.transform`, column by column."""
+    missing = transformer.handle_missing == "zeros"
+    matrix = float64_of(value, program, allow_nan=missing)
+    width = transformer.bsplines_[0].c.shape[1]
+    parts, degree = [], int(transformer.degree)
+    for index, spline in enumerate(transformer.bsplines_):
+        parts.append(_spline(transformer.extrapolation, spline, index, degree, matrix, program))
+        if transformer.extrapolation == "linear" and degree <= 1:
+            degree += 1  # scikit-learn counts it up while it goes through the columns
+    joined = Matrix(program.add("concatenate", *parts), width * len(parts))
+    if transformer.include_bias:
+        return joined
+    kept = [place for place in range(joined.width) if (place + 1) % width]
+    return take(joined, kept, program)  # type: ignore[return-value]
+
+
+def _spline(extrapolation: str, spline: Any, index: int, degree: int, matrix: Matrix, program: Program) -> int:
+    arrays = {"knots": np.asarray(spline.t, np.float64)}
+    outside = {"continue": "continue", "periodic": "periodic", "error": "refuse"}.get(extrapolation, "bounded")
+    if outside == "bounded":
+        arrays |= _beyond(extrapolation, spline, degree)
+    return program.add("splines", matrix.register, index=index, degree=int(spline.k), outside=outside, arrays=arrays)
+
+
+def _beyond(extrapolation: str, spline: Any, degree: int) -> dict[str, np.ndarray]:
+    """Return the values of a column's splines at its bounds, and how they go on; only the outermost ones are not 0."""
+    bounds = np.array([spline.t[degree], spline.t[-degree - 1]], np.float64)
+    outermost = np.zeros((2, spline.c.shape[1]), bool)
+    if extrapolation == "constant" and degree == 0:
+        raise NotCompiled("refuses numbers above the knots of splines of degree 0")
+    count = max(degree, 1) + (degree == 1) if extrapolation == "linear" else degree
+    if count > outermost.shape[1]:
+        raise NotCompiled("has fewer splines than go on beyond their bounds")
+    outermost[0, :count] = outermost[1, outermost.shape[1] - count :] = True
+    arrays = {"bounds": bounds, "edges": np.where(outermost, spline(bounds), 0.0)}
+    if extrapolation == "linear":
+        arrays["slopes"] = np.where(outermost, spline(bounds, nu=1), 0.0)
+    return arrays
 
 
 CONVERTERS: Converters = {
@@ -99,5 +154,6 @@ CONVERTERS: Converters = {
     PolynomialFeatures: {"transform": _multiplied},
     PowerTransformer: {"transform": _powered},
     QuantileTransformer: {"transform": _ranked},
+    SplineTransformer: {"transform": _splined},
     TargetEncoder: {"transform": _target_encoded},
 }

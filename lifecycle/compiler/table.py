@@ -8,8 +8,8 @@ from lifecycle.compiler import CONVERTERS
 
 WHY = {
     "has no converter yet": (
-        *("BernoulliRBM", "Birch", "EllipticEnvelope", "FeatureAgglomeration", "FeatureHasher"),
-        *("HashingVectorizer", "KernelCenterer", "NeighborhoodComponentsAnalysis"),
+        *("BernoulliRBM", "Birch", "EllipticEnvelope", "FeatureAgglomeration"),
+        *("KernelCenterer", "NeighborhoodComponentsAnalysis"),
         *("PLSSVD", "PatchExtractor", "SparseCoder"),
     ),
     "transforms targets, not the rows of a request": ("LabelBinarizer", "LabelEncoder", "MultiLabelBinarizer"),

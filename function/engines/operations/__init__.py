@@ -21,6 +21,9 @@ _BY_MODULE = {
     "likelihoods": (
         *("scaled_squares", "sum_squares", "mark", "sum_codes", "log_shares", "shifted_log_shares", "gap"),
     ),
+    "hashes": ("hash_terms", "hash_records"),
+    "normal": ("normal_rank",),
+    "splines": ("splines",),
     "outliers": ("power_of",),
     "text": ("prepare", "words", "characters", "count", "damp", "weigh", "normalize"),
     "sparse": ("densify", "join", "keep", "scale", "clip"),

@@ -51,12 +51,16 @@ def fill(parameters: Parameters) -> Callable[[Columns], Columns]:
 
 
 def codes(parameters: Parameters) -> Callable[[Columns], np.ndarray]:
-    """Return a float matrix with the code of each value's category; unknown values have one too, or are refused."""
+    """Return a float matrix with the code of each value's category.
+
+    Unknown values have a code too, one for all columns or one for each, or are refused (null).
+    """
     tables = _tables(parameters.lists("categories"), parameters.lists("codes"))
-    unknown = parameters.values("unknown")[0]
+    given = parameters.values("unknown")
+    unknown = given * len(tables) if len(given) == 1 else given
 
     def run(columns: Columns) -> np.ndarray:
-        return np.array(_look_up(tables, columns, [unknown] * len(tables)), np.float64).T
+        return np.array(_look_up(tables, columns, unknown), np.float64).T
 
     return run
 

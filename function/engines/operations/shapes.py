@@ -56,16 +56,10 @@ def power(parameters: Parameters) -> Callable[[Matrix], Matrix]:
 
 def rank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
     """Return each number's place among its column's quantiles (columns x references), from 0 to 1."""
-    quantiles = parameters.array("quantiles", "f", 2)
-    references = parameters.array("references", "f", 1)
-    if quantiles.shape[1:] != references.shape or not len(references):
-        raise CompiledInvalid("rank: a quantile for each reference expected")
+    quantiles, references = known_quantiles(parameters)
 
     def one(column: Matrix, known: Matrix) -> Matrix:
-        # Of equal quantiles the mean place, found by looking from both ends.
-        upward = np.interp(column, known, references)
-        downward = np.interp(-column, -known[::-1], -references[::-1])
-        place = np.where(np.isnan(column), column, 0.5 * (upward - downward))
+        place = between_quantiles(column, known, references)
         place = np.where(column == known[-1], 1.0, place)
         return np.where(column == known[0], 0.0, place)
 
@@ -73,6 +67,22 @@ def rank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
         return np.stack([one(column, known) for column, known in zip(matrix.T, quantiles, strict=True)], axis=1)
 
     return run
+
+
+def known_quantiles(parameters: Parameters) -> tuple[Matrix, Matrix]:
+    """Return the quantiles of columns and the references that they stand for."""
+    quantiles = parameters.array("quantiles", "f", 2)
+    references = parameters.array("references", "f", 1)
+    if quantiles.shape[1:] != references.shape or not len(references):
+        raise CompiledInvalid("rank: a quantile for each reference expected")
+    return quantiles, references
+
+
+def between_quantiles(column: Matrix, known: Matrix, references: Matrix) -> Matrix:
+    """Return the places of numbers among quantiles; of equal ones the mean place, found by looking from both ends."""
+    upward = np.interp(column, known, references)
+    downward = np.interp(-column, -known[::-1], -references[::-1])
+    return np.where(np.isnan(column), column, 0.5 * (upward - downward))
 
 
 def bins(parameters: Parameters) -> Callable[[Matrix], Matrix]:
