@@ -1,10 +1,9 @@
-"""Converters of what comes before a model: imputing, scaling, encoding."""
+"""Converters of what comes before a model: scaling and encoding."""
 
 import math
 from typing import Any
 
 import numpy as np
-from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import (
     FunctionTransformer,
     MaxAbsScaler,
@@ -16,18 +15,7 @@ from sklearn.preprocessing import (
 )
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program, label, ufunc_name
-from lifecycle.compiler.values import (
-    Cells,
-    Matrix,
-    SparseMatrix,
-    Table,
-    Value,
-    beside,
-    cells_of,
-    finite,
-    matrix_of,
-    take,
-)
+from lifecycle.compiler.values import Cells, Matrix, SparseMatrix, Value, cells_of, finite, matrix_of
 
 Operand = np.ndarray
 
@@ -99,51 +87,6 @@ def _chain(matrix: Matrix, steps: list[tuple[str, Operand | None]], program: Pro
             if matrix.dtype == "f4":  # computed in float64, kept in float32, as NumPy does in place
                 register = program.add("cast", register, dtype="f4")
     return Matrix(register, matrix.width, matrix.dtype)
-
-
-def _imputed(imputer: SimpleImputer, value: Value, program: Program) -> Value:
-    if isinstance(value, Cells) or (isinstance(value, Table) and _has_text(value)):
-        return _filled(imputer, value, program)
-    matrix = finite(matrix_of(value, program), program, allow_nan=_is_nan(imputer.missing_values))
-    if matrix.dtype != "f8":
-        raise NotCompiled("takes float32 numbers")
-    statistics = imputer.statistics_.astype(np.float64)
-    kept = matrix
-    known = ~np.isnan(statistics)
-    if not imputer.keep_empty_features and not known.all():
-        kept, statistics = take(matrix, np.flatnonzero(known).tolist(), program), statistics[known]  # type: ignore[assignment]
-    if _is_nan(imputer.missing_values):
-        register = program.add("impute", kept.register, arrays={"statistics": statistics})
-    else:
-        missing = float(imputer.missing_values)
-        register = program.add("replace", kept.register, missing=missing, arrays={"statistics": statistics})
-    imputed = Matrix(register, kept.width)
-    if not imputer.add_indicator:
-        return imputed
-    if not _is_nan(imputer.missing_values):
-        raise NotCompiled("marks missing values that are not NaN")
-    marks = Matrix(program.add("missing", matrix.register), matrix.width)
-    return beside([imputed, take(marks, imputer.indicator_.features_.tolist(), program)], program)
-
-
-def _filled(imputer: SimpleImputer, value: Value, program: Program) -> Cells:
-    if imputer.add_indicator:
-        raise NotCompiled("marks missing text")
-    cells = cells_of(value, program)
-    statistics = [label(statistic) for statistic in imputer.statistics_]
-    if None in statistics:
-        raise NotCompiled("has columns without a value")
-    stands = imputer.missing_values
-    missing = None if stands is None or _is_nan(stands) else label(stands)
-    kinds = {"none"} if stands is None else {"nan"}
-    if missing is None and not set(cells.missing) <= kinds:
-        raise NotCompiled("looks for another missing value than the column has")
-    register = program.add("fill", cells.register, missing=[missing], values=statistics)
-    return Cells(register, cells.missing if missing is not None else ("nan",) * len(statistics))
-
-
-def _has_text(table: Table) -> bool:
-    return any(feature.type == "text" for _, feature in table.columns)
 
 
 def _is_nan(value: Any) -> bool:
@@ -242,6 +185,5 @@ CONVERTERS: Converters = {
     OneHotEncoder: {"transform": _one_hot},
     OrdinalEncoder: {"transform": _ordinal},
     RobustScaler: {"transform": _robust},
-    SimpleImputer: {"transform": _imputed},
     StandardScaler: {"transform": _standard},
 }

@@ -1,10 +1,9 @@
-"""Converters that change the shape of numbers: powers, bins, quantiles, products, norms, marks of what is missing."""
+"""Converters that change the shape of numbers: powers, bins, quantiles, products, norms."""
 
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
-from sklearn.impute import MissingIndicator
 from sklearn.preprocessing import (
     Binarizer,
     KBinsDiscretizer,
@@ -20,7 +19,7 @@ from sklearn.preprocessing._data import BOUNDS_THRESHOLD
 from lifecycle.compiler.bayes import binarized
 from lifecycle.compiler.preprocessing import categories_of
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.values import Matrix, SparseMatrix, Value, cells_of, finite, float64_of, matrix_of, take
+from lifecycle.compiler.values import Matrix, SparseMatrix, Value, cells_of, finite, float64_of, take
 
 
 def _normalized(normalizer: Normalizer, value: Value, program: Program) -> Matrix | SparseMatrix:
@@ -77,18 +76,6 @@ def _multiplied(features: PolynomialFeatures, value: Value, program: Program) ->
     for term, indexes in enumerate(factors):
         table[: len(indexes), term] = indexes
     return Matrix(program.add("products", matrix.register, arrays={"factors": table}), len(factors))
-
-
-def _marked(indicator: MissingIndicator, value: Value, program: Program) -> Value:
-    if not (isinstance(indicator.missing_values, float) and np.isnan(indicator.missing_values)):
-        raise NotCompiled("marks values that are not NaN")
-    matrix = finite(matrix_of(value, program), program, allow_nan=True)
-    marks = Matrix(program.add("missing", matrix.register), matrix.width)
-    if indicator.features == "all" or len(indicator.features_) == matrix.width:
-        return marks
-    if indicator.error_on_new:
-        raise NotCompiled("refuses missing values in columns that had none")
-    return take(marks, indicator.features_.tolist(), program)
 
 
 def _target_encoded(encoder: TargetEncoder, value: Value, program: Program) -> Matrix:
@@ -149,7 +136,6 @@ def _beyond(extrapolation: str, spline: Any, degree: int) -> dict[str, np.ndarra
 CONVERTERS: Converters = {
     Binarizer: {"transform": _binarized},
     KBinsDiscretizer: {"transform": _binned},
-    MissingIndicator: {"transform": _marked},
     Normalizer: {"transform": _normalized},
     PolynomialFeatures: {"transform": _multiplied},
     PowerTransformer: {"transform": _powered},

@@ -26,7 +26,7 @@ WHY = {
     "adds sparse products in an order that a dense product does not keep": ("SparseRandomProjection",),
     "has several targets with classes": ("ClassifierChain", "MultiOutputClassifier"),
     "keeps every training row, and a row's neighbours may tie": (
-        *("KNNImputer", "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "LabelPropagation"),
+        *("KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "LabelPropagation"),
         *("LabelSpreading", "LocalOutlierFactor", "RadiusNeighborsClassifier", "RadiusNeighborsRegressor"),
         "RadiusNeighborsTransformer",
     ),

@@ -22,6 +22,7 @@ _BY_MODULE = {
         *("scaled_squares", "sum_squares", "mark", "sum_codes", "log_shares", "shifted_log_shares", "gap"),
     ),
     "hashes": ("hash_terms", "hash_records"),
+    "imputation": ("equal_to", "incomplete_rows", "impute_column", "impute_nearest"),
     "normal": ("normal_rank",),
     "splines": ("splines",),
     "outliers": ("power_of",),
