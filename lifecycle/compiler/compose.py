@@ -15,7 +15,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 from function.engines.operations import MOST_COLUMNS
 from lifecycle.compiler.linear import labels
-from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program, ufunc_name
+from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
 from lifecycle.compiler.values import (
     Labels,
     Matrix,
@@ -156,11 +156,19 @@ def _decided(
 
 def _transformed_target(regressor: TransformedTargetRegressor, value: Value, program: Program) -> Value:
     inner = program.convert(regressor.regressor_, "predict", value)
-    if not isinstance(inner, Vector) or regressor.transformer is not None:
-        raise NotCompiled("transforms its target by a transformer")
-    if regressor.inverse_func is None:
-        return inner
-    return Vector(program.add("apply", inner.register, ufunc=ufunc_name(regressor.inverse_func)))
+    if isinstance(inner, Vector):
+        inner = Matrix(program.add("stack", inner.register), 1)
+    targets = matrix_of(program.convert(regressor.transformer_, "inverse_transform", inner), program)
+    if regressor._training_dim == 1 and targets.width == 1:
+        return Vector(program.add("flatten", targets.register))
+    return targets
+
+
+def _inverse_pipeline(pipeline: Any, value: Value, program: Program) -> Value:
+    for _, step in reversed(pipeline.steps):
+        if step is not None and step != "passthrough":
+            value = program.convert(step, "inverse_transform", value)
+    return value
 
 
 CONVERTERS: Converters = {
@@ -169,7 +177,7 @@ CONVERTERS: Converters = {
     FixedThresholdClassifier: {**_through("estimator_"), "predict": _fixed_threshold},
     FrozenEstimator: _through("estimator"),
     GridSearchCV: _through("best_estimator_"),
-    Pipeline: {method: _pipeline(method) for method in METHODS},
+    Pipeline: {**{method: _pipeline(method) for method in METHODS}, "inverse_transform": _inverse_pipeline},
     RandomizedSearchCV: _through("best_estimator_"),
     TransformedTargetRegressor: {"predict": _transformed_target},
     TunedThresholdClassifierCV: {**_through("estimator_"), "predict": _tuned_threshold},

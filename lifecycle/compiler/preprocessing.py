@@ -56,6 +56,26 @@ def _min_max(scaler: MinMaxScaler, value: Value, program: Program) -> Matrix:
     return _clipped(scaled, low, high, program) if scaler.clip else scaled
 
 
+def _unstandard(scaler: StandardScaler, value: Value, program: Program) -> Matrix:
+    scale = scaler.scale_ if scaler.with_std else None
+    mean = scaler.mean_ if scaler.with_mean else None
+    return _arithmetic([("multiply", scale), ("add", mean)], value, program)
+
+
+def _unrobust(scaler: RobustScaler, value: Value, program: Program) -> Matrix:
+    scale = scaler.scale_ if scaler.with_scaling else None
+    center = scaler.center_ if scaler.with_centering else None
+    return _arithmetic([("multiply", scale), ("add", center)], value, program)
+
+
+def _unmax_abs(scaler: MaxAbsScaler, value: Value, program: Program) -> Matrix:
+    return _arithmetic([("multiply", scaler.scale_)], value, program)
+
+
+def _unmin_max(scaler: MinMaxScaler, value: Value, program: Program) -> Matrix:
+    return _arithmetic([("subtract", scaler.min_), ("divide", scaler.scale_)], value, program)
+
+
 def _sparse_scaled(
     center: Operand | None, scale: Operand | None, value: SparseMatrix, program: Program
 ) -> SparseMatrix:
@@ -165,25 +185,35 @@ def _code(encoder: OrdinalEncoder, column: int, code: int) -> float:
 
 
 def _function(transformer: FunctionTransformer, value: Value, program: Program) -> Value:
-    if transformer.func is None:
+    return _called(transformer.func, transformer.kw_args, transformer, value, program)
+
+
+def _inverse_function(transformer: FunctionTransformer, value: Value, program: Program) -> Value:
+    return _called(transformer.inverse_func, transformer.inv_kw_args, transformer, value, program)
+
+
+def _called(function: Any, options: Any, transformer: FunctionTransformer, value: Value, program: Program) -> Value:
+    if function is None and not transformer.validate:
         return value
-    name = ufunc_name(transformer.func)
-    if transformer.kw_args:
+    if options:
         raise NotCompiled("calls a function with arguments of its own")
     matrix = matrix_of(value, program)
     if transformer.validate:
         matrix = finite(matrix, program)
+    if function is None:
+        return matrix
+    name = ufunc_name(function)
     if matrix.dtype != "f8":
         raise NotCompiled("takes float32 numbers")
     return Matrix(program.add("apply", matrix.register, ufunc=name), matrix.width)
 
 
 CONVERTERS: Converters = {
-    FunctionTransformer: {"transform": _function},
-    MaxAbsScaler: {"transform": _max_abs},
-    MinMaxScaler: {"transform": _min_max},
+    FunctionTransformer: {"transform": _function, "inverse_transform": _inverse_function},
+    MaxAbsScaler: {"transform": _max_abs, "inverse_transform": _unmax_abs},
+    MinMaxScaler: {"transform": _min_max, "inverse_transform": _unmin_max},
     OneHotEncoder: {"transform": _one_hot},
     OrdinalEncoder: {"transform": _ordinal},
-    RobustScaler: {"transform": _robust},
-    StandardScaler: {"transform": _standard},
+    RobustScaler: {"transform": _robust, "inverse_transform": _unrobust},
+    StandardScaler: {"transform": _standard, "inverse_transform": _unstandard},
 }

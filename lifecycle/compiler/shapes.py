@@ -44,6 +44,25 @@ def _powered(transformer: PowerTransformer, value: Value, program: Program) -> M
     return program.convert(transformer._scaler, "transform", powered)  # type: ignore[no-any-return]
 
 
+def _unpowered(transformer: PowerTransformer, value: Value, program: Program) -> Matrix:
+    if transformer.standardize:
+        value = program.convert(transformer._scaler, "inverse_transform", value)
+    matrix = float64_of(value, program, allow_nan=True)
+    arrays = {"exponents": transformer.lambdas_}
+    method = transformer.method.replace("-", "_")
+    return Matrix(program.add("unpower", matrix.register, method=method, arrays=arrays), matrix.width)
+
+
+def _unranked(transformer: QuantileTransformer, value: Value, program: Program) -> Matrix:
+    matrix = float64_of(value, program, allow_nan=True)
+    arrays = {"quantiles": transformer.quantiles_.T, "references": transformer.references_}
+    if transformer.output_distribution == "normal":
+        register = program.add("normal_unrank", matrix.register, margin=BOUNDS_THRESHOLD, arrays=arrays)
+    else:
+        register = program.add("unrank", matrix.register, arrays=arrays)
+    return Matrix(register, matrix.width)
+
+
 def _ranked(transformer: QuantileTransformer, value: Value, program: Program) -> Matrix:
     matrix = float64_of(value, program, allow_nan=True)
     arrays = {"quantiles": transformer.quantiles_.T, "references": transformer.references_}
@@ -138,8 +157,8 @@ CONVERTERS: Converters = {
     KBinsDiscretizer: {"transform": _binned},
     Normalizer: {"transform": _normalized},
     PolynomialFeatures: {"transform": _multiplied},
-    PowerTransformer: {"transform": _powered},
-    QuantileTransformer: {"transform": _ranked},
+    PowerTransformer: {"transform": _powered, "inverse_transform": _unpowered},
+    QuantileTransformer: {"transform": _ranked, "inverse_transform": _unranked},
     SplineTransformer: {"transform": _splined},
     TargetEncoder: {"transform": _target_encoded},
 }

@@ -13,6 +13,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
+    RandomTreesEmbedding,
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 from sklearn.utils import get_tags
@@ -87,10 +88,10 @@ def _fitted_tree(estimator: Any, values: np.ndarray) -> Tree:
     return Tree(tree.children_left, tree.children_right, tree.feature, tree.threshold, missing_left, values)
 
 
-def _summed(
-    trees: Sequence[Tree], start: np.ndarray, matrix: Matrix | SparseMatrix, program: Program, missing: bool
-) -> Matrix:
-    """Add the walk to the leaves and the sum of what they hold."""
+def _walked(
+    trees: Sequence[Tree], matrix: Matrix | SparseMatrix, program: Program, missing: bool
+) -> tuple[Forest, int]:
+    """Add the walk to the leaves; return all trees, and the register of the leaves."""
     forest = join(trees)
     if isinstance(matrix, SparseMatrix):  # of many columns trees compare few: those alone are made dense
         used, feature = np.unique(forest.feature, return_inverse=True)
@@ -103,7 +104,14 @@ def _summed(
     arrays = {"feature": forest.feature, "threshold": threshold, "left": forest.left}
     if missing:
         arrays["missing_right"] = forest.missing_right
-    leaves = program.add("leaves", matrix.register, arrays=arrays, trees=len(trees), depth=forest.depth)
+    return forest, program.add("leaves", matrix.register, arrays=arrays, trees=len(trees), depth=forest.depth)
+
+
+def _summed(
+    trees: Sequence[Tree], start: np.ndarray, matrix: Matrix | SparseMatrix, program: Program, missing: bool
+) -> Matrix:
+    """Add the walk to the leaves and the sum of what they hold."""
+    forest, leaves = _walked(trees, matrix, program, missing)
     register = program.add("sum_leaves", leaves, arrays={"values": forest.values, "start": start})
     return Matrix(register, len(start))
 
@@ -149,6 +157,21 @@ def _mean(model: Any, value: Value, program: Program) -> Matrix | Vector:
 
 def _most_likely(model: Any, value: Value, program: Program) -> Labels:
     return labels(model.classes_, program.add("largest", mean_leaves(model, value, program).register), program)
+
+
+def _embedded(model: RandomTreesEmbedding, value: Value, program: Program) -> Value:
+    """Add `RandomTreesEmbedding.transform`: each tree's leaf, one-hot."""
+    matrix, missing = _single_precision(model.estimators_[0], value, program)
+    trees, start = [], 0
+    for estimator, known in zip(model.estimators_, model.one_hot_encoder_.categories_, strict=True):
+        places = np.zeros((estimator.tree_.node_count, 1))
+        places[known, 0] = start + np.arange(len(known))
+        start += len(known)
+        trees.append(_fitted_tree(estimator, places))
+    forest, leaves = _walked(trees, matrix, program, missing)
+    arrays = {"places": forest.values[0].astype(np.int64)}
+    embedded = SparseMatrix(program.add("one_hot_leaves", leaves, arrays=arrays), start)
+    return embedded if model.sparse_output else matrix_of(embedded, program)
 
 
 def _boosted(model: Any, value: Value, program: Program) -> Matrix:
@@ -233,6 +256,7 @@ _BOOSTED = {"decision_function": _boosted_scores, "predict_proba": _boosted_chan
 CONVERTERS: Converters = {
     **{cls: {"predict": _most_likely, "predict_proba": mean_leaves} for cls in _CLASSIFIERS},
     **{cls: {"predict": _mean} for cls in _REGRESSORS},
+    RandomTreesEmbedding: {"transform": _embedded},
     **dict.fromkeys((GradientBoostingClassifier, HistGradientBoostingClassifier), _BOOSTED),
     **{cls: {"predict": _boosted_target} for cls in (GradientBoostingRegressor, HistGradientBoostingRegressor)},
 }

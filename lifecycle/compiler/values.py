@@ -132,6 +132,11 @@ def numbers_of(value: Value, program: Program) -> Matrix | SparseMatrix:
     return value if isinstance(value, SparseMatrix) else matrix_of(value, program)
 
 
+def sparse_of(value: Value, program: Program) -> SparseMatrix:
+    """Return float64 numbers as a sparse matrix, for what adds them up one after the other."""
+    return value if isinstance(value, SparseMatrix) else _joined([float64_of(value, program)], program)
+
+
 def float64_of(value: Value, program: Program, *, allow_nan: bool = False) -> Matrix:
     """Return float64 numbers, refused where scikit-learn refuses them; raises NotCompiled for float32."""
     matrix = finite(matrix_of(value, program), program, allow_nan=allow_nan)

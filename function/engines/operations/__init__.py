@@ -8,14 +8,25 @@ import numpy as np
 # Where each operation stands. A module is imported when the first program needs it.
 _BY_MODULE = {
     "columns": ("gather", "column", "numbers", "lists", "fill", "codes", "one_hot", "one_hot_sparse", "labels"),
-    "matrices": ("cast", "finite", "impute", "replace", "missing", "arithmetic", "apply", "select", "concatenate"),
+    "matrices": (
+        "cast",
+        "finite",
+        "impute",
+        "replace",
+        "missing",
+        "arithmetic",
+        "apply",
+        "select",
+        "concatenate",
+        "by_column",
+    ),
     "linear": ("affine", "flatten", "pick", "logistic", "softmax", "complement", "normalize_sum", "largest", "above"),
-    "trees": ("leaves", "sum_leaves"),
+    "trees": ("leaves", "sum_leaves", "one_hot_leaves"),
     "ensembles": (
         *("repeat", "stack", "look_up", "spread", "total", "average", "votes", "weighted_median", "leading"),
         *("duels", "nearest", "shares", "interpolate"),
     ),
-    "shapes": ("normalize_rows", "exceeds", "power", "rank", "bins", "products"),
+    "shapes": ("normalize_rows", "exceeds", "power", "rank", "unrank", "unpower", "pool", "bins", "products"),
     "distances": ("distances", "smallest", "descend", "plus"),
     "kernels": ("kernel", "kernel_sums", "dot", "most_wins"),
     "likelihoods": (
@@ -23,7 +34,7 @@ _BY_MODULE = {
     ),
     "hashes": ("hash_terms", "hash_records"),
     "imputation": ("equal_to", "incomplete_rows", "impute_column", "impute_nearest"),
-    "normal": ("normal_rank",),
+    "normal": ("normal_rank", "normal_unrank"),
     "splines": ("splines",),
     "outliers": ("power_of",),
     "text": ("prepare", "words", "characters", "count", "damp", "weigh", "normalize"),

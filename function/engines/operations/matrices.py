@@ -77,6 +77,11 @@ def apply(parameters: Parameters) -> Callable[[Matrix], Matrix]:
     return UNARY[parameters.choice("ufunc", tuple(UNARY))]  # type: ignore[no-any-return]
 
 
+def by_column(_: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return a matrix as it is, column after column in memory, where that decides how the next operation adds up."""
+    return np.asfortranarray
+
+
 def select(parameters: Parameters) -> Callable[[Matrix], Matrix]:
     """Return some columns of a matrix, in their order."""
     indexes = parameters.array("indexes", "i", 1)

@@ -1,4 +1,4 @@
-"""Operations that map numbers to quantiles of the normal distribution."""
+"""Operations that map numbers to quantiles of the normal distribution, and back."""
 
 from collections.abc import Callable
 
@@ -42,6 +42,28 @@ FAR_TAILS = (
         *(1.34204006088543189037e-2, 3.28014464682127739104e-4, 2.89247864745380683936e-6, 6.79019408009981274425e-9),
     ),
 )
+# Cephes' erf, and erfc beyond 1.
+NEAR_ZERO = (
+    (
+        *(9.60497373987051638749e0, 9.00260197203842689217e1, 2.23200534594684319226e3, 7.00332514112805075473e3),
+        5.55923013010394962768e4,
+    ),
+    (
+        *(1.0, 3.35617141647503099647e1, 5.21357949780152679795e2, 4.59432382970980127987e3, 2.26290000613890934246e4),
+        4.92673942608635921086e4,
+    ),
+)
+BEYOND_ONE = (
+    (
+        *(2.46196981473530512524e-10, 5.64189564831068821977e-1, 7.46321056442269912687e0, 4.86371970985681366614e1),
+        *(1.96520832956077098242e2, 5.26445194995477358631e2, 9.34528527171957607540e2, 1.02755188689515710272e3),
+        5.57535335369399327526e2,
+    ),
+    (
+        *(1.0, 1.32281951154744992508e1, 8.67072140885989742329e1, 3.54937778887819891062e2, 9.75708501743205489753e2),
+        *(1.82390916687909736289e3, 2.24633760818710981792e3, 1.65666309194161350182e3, 5.57535340817727675546e2),
+    ),
+)
 ROOT_OF_TAU = 2.50662827463100050242
 TAIL = 0.13533528323661269189  # exp(-2)
 FAR = 8.0
@@ -66,6 +88,42 @@ def normal_rank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
         return np.stack([one(column, known) for column, known in zip(matrix.T, quantiles, strict=True)], axis=1)
 
     return run
+
+
+def normal_unrank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return which number has the place among its column's quantiles that each number has in the normal distribution.
+
+    What is closer than `margin` to the first or last place is the first or last quantile.
+    """
+    quantiles, references = known_quantiles(parameters)
+    margin = parameters.number("margin")
+
+    def one(column: Matrix, known: Matrix) -> Matrix:
+        place = normal_share(column)
+        found = np.interp(place, references, known)
+        found = np.where(place + margin > 1.0, known[-1], found)
+        lowest: Matrix = np.where(place - margin < 0.0, known[0], found)
+        return lowest
+
+    def run(matrix: Matrix) -> Matrix:
+        return np.stack([one(column, known) for column, known in zip(matrix.T, quantiles, strict=True)], axis=1)
+
+    return run
+
+
+def normal_share(numbers: Matrix) -> Matrix:
+    """Return which share of the normal distribution lies below numbers (Cephes' ndtr, right to 1e-29)."""
+    scaled = numbers * np.sqrt(0.5)
+    with np.errstate(all="ignore"):
+        square = scaled * scaled
+        above, below = (_polynomial(square, coefficients) for coefficients in NEAR_ZERO)
+        near = 0.5 + 0.5 * (scaled * above / below)
+        size = np.abs(scaled)
+        # Further out Cephes has another quotient, for shares that are zero here.
+        above, below = (_polynomial(np.minimum(size, FAR), coefficients) for coefficients in BEYOND_ONE)
+        tail = 0.5 * (np.exp(-square) * above / below)
+    share: Matrix = np.where(size < 1.0, near, np.where(scaled > 0, 1.0 - tail, tail))
+    return share
 
 
 def normal_quantile(shares: Matrix) -> Matrix:
