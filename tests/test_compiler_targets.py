@@ -73,7 +73,7 @@ def test_projections_equal_scikit_learn(step: Any) -> None:
 
 SPARSE_PROJECTIONS: list[Any] = [
     RandomTreesEmbedding(30, random_state=0),
-    SparseRandomProjection(9, dense_output=True, random_state=0),
+    *(SparseRandomProjection(9, dense_output=dense, random_state=0) for dense in (False, True)),
     BernoulliRBM(4, n_iter=2, random_state=0),
 ]
 

@@ -67,11 +67,9 @@ def _rotated(model: Any, value: Value, program: Program) -> Matrix:
 def _randomly(model: SparseRandomProjection, value: Value, program: Program) -> Value:
     """Add the product with a sparse matrix, which SciPy adds up column after column, as for sparse rows."""
     rows = sparse_of(value, program)
-    if isinstance(value, SparseMatrix) and not model.dense_output:
-        raise NotCompiled("gives sparse products")
     projected = _projected(model.components_.toarray(), rows, program)
     if isinstance(value, SparseMatrix):
-        return projected
+        return projected if model.dense_output else sparse_of(projected, program)
     # SciPy gives the transpose of a product here, and sums over it that overflow tell the difference.
     return Matrix(program.add("by_column", projected.register), projected.width)
 
