@@ -21,13 +21,14 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
+    RandomTreesEmbedding,
     StackingClassifier,
     StackingRegressor,
     VotingClassifier,
     VotingRegressor,
 )
-from sklearn.feature_extraction import DictVectorizer
-from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, TfidfVectorizer
+from sklearn.feature_extraction import DictVectorizer, FeatureHasher
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.isotonic import IsotonicRegression
@@ -40,6 +41,7 @@ from sklearn.model_selection import (
 )
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import MultiOutputRegressor, RegressorChain
+from sklearn.neighbors import NeighborhoodComponentsAnalysis
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -49,7 +51,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
-from sklearn.random_projection import GaussianRandomProjection
+from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -149,6 +151,9 @@ MADE: dict[type, Callable[[], Any]] = {
     KernelRidge: lambda: KernelRidge(kernel="rbf", gamma=0.01),
     lm.SGDClassifier: lambda: lm.SGDClassifier(loss="log_loss", random_state=0),
     **{cls: lambda cls=cls: cls(n_components=1) for cls in (CCA, PLSCanonical)},  # type: ignore[dict-item]
+    NeighborhoodComponentsAnalysis: lambda: make_pipeline(NeighborhoodComponentsAnalysis(max_iter=3), INNER),
+    RandomTreesEmbedding: lambda: RandomTreesEmbedding(9, max_depth=3),
+    SparseRandomProjection: lambda: SparseRandomProjection(3),
     GaussianRandomProjection: lambda: GaussianRandomProjection(n_components=3),
     **{cls: lambda cls=cls: cls(fs.f_regression) for cls in (fs.SelectFdr, fs.SelectFpr, fs.SelectFwe)},
     fs.GenericUnivariateSelect: lambda: fs.GenericUnivariateSelect(fs.f_regression, mode="k_best", param=2),
@@ -167,7 +172,8 @@ MADE: dict[type, Callable[[], Any]] = {
     ),
     OutputCodeClassifier: lambda: OutputCodeClassifier(INNER, code_size=3),
 }
-NO_NUMBERS = (CountVectorizer, DictVectorizer, TfidfTransformer, TfidfVectorizer)  # tried below
+# Tried on texts and dictionaries, below and in tests/test_compiler_sparse.py.
+NO_NUMBERS = (CountVectorizer, DictVectorizer, FeatureHasher, HashingVectorizer, TfidfTransformer, TfidfVectorizer)
 BINARY = (FixedThresholdClassifier, TunedThresholdClassifierCV)
 SEVERAL_TARGETS = (
     *(lm.MultiTaskElasticNet, lm.MultiTaskElasticNetCV, lm.MultiTaskLasso, lm.MultiTaskLassoCV),

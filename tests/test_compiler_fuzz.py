@@ -12,21 +12,26 @@ from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
 from sklearn import linear_model as lm
 from sklearn.base import is_classifier
-from sklearn.compose import ColumnTransformer
-from sklearn.decomposition import PCA
+from sklearn.cluster import FeatureAgglomeration
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.ensemble import (
     ExtraTreesRegressor,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
+    RandomTreesEmbedding,
 )
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # before its import
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.feature_selection import SelectKBest, VarianceThreshold
-from sklearn.impute import SimpleImputer
+from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.neural_network import BernoulliRBM
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
+    Binarizer,
     KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
@@ -37,10 +42,12 @@ from sklearn.preprocessing import (
     PowerTransformer,
     QuantileTransformer,
     RobustScaler,
+    SplineTransformer,
     StandardScaler,
     TargetEncoder,
 )
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.random_projection import SparseRandomProjection
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from function.engines.numpy_engine import read_compiled
 from function.engines.sklearn_engine import SklearnEngine
@@ -50,12 +57,30 @@ from lifecycle.proof import Comparison, compile_and_prove
 from lifecycle.signature import learn_features, learn_signature
 
 WORDS = ["great", "bad", "tea", "thé", "TEA", "👍", "naïve", "don't", "a", "42", ""]
+MANY = ["blue", "high", "low", "mid", "red", *(f"x{number}" for number in range(150))]
 NUMBER_STEPS = [
     *(StandardScaler(), MinMaxScaler(clip=True), MaxAbsScaler(), RobustScaler(), Normalizer(), PolynomialFeatures(2)),
     *(PowerTransformer(), QuantileTransformer(n_quantiles=7), VarianceThreshold(), PCA(2), SelectKBest(k=1)),
     *(KBinsDiscretizer(3, encode="onehot-dense"), FeatureUnion([("a", StandardScaler()), ("b", MinMaxScaler())])),
+    *(KBinsDiscretizer(3), SplineTransformer(4), SplineTransformer(knots="quantile", extrapolation="linear")),
+    *(QuantileTransformer(n_quantiles=7, output_distribution="normal"), FeatureAgglomeration(2), BernoulliRBM(2)),
+    *(SparseRandomProjection(2), RandomTreesEmbedding(5), MissingIndicator(features="all")),
+]
+IMPUTERS = [
+    *(
+        SimpleImputer(),
+        SimpleImputer(),
+        SimpleImputer(strategy="median", add_indicator=True),
+        KNNImputer(n_neighbors=3),
+    ),
+    *(KNNImputer(weights="distance", add_indicator=True), IterativeImputer(max_iter=3)),
+]
+SPARSE_STEPS = [
+    *(MaxAbsScaler(), StandardScaler(with_mean=False), RobustScaler(with_centering=False), Normalizer("max")),
+    *(SelectKBest(k=3), VarianceThreshold(), TruncatedSVD(2), Binarizer(), SparseRandomProjection(3)),
 ]
 CATEGORY_STEPS = [
+    *(OneHotEncoder(handle_unknown="ignore"), OneHotEncoder(categories=[MANY, MANY], handle_unknown="ignore")),
     *(OneHotEncoder(handle_unknown="ignore", sparse_output=False), OneHotEncoder(drop="first", sparse_output=False)),
     OneHotEncoder(min_frequency=3, handle_unknown="infrequent_if_exist", sparse_output=False),
     OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
@@ -64,12 +89,15 @@ CATEGORY_STEPS = [
 TEXT_STEPS = [
     *(TfidfVectorizer(), TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3))),
     CountVectorizer(ngram_range=(1, 2), token_pattern=r"\S+"),
+    *(HashingVectorizer(n_features=2**12), HashingVectorizer(n_features=20, analyzer="char", norm=None)),
 ]
 MODELS = [
     *(lm.LogisticRegression(), lm.RidgeClassifier(), lm.Ridge(), lm.PoissonRegressor(), DecisionTreeClassifier()),
     *(RandomForestClassifier(7), ExtraTreesRegressor(7), GradientBoostingClassifier(n_estimators=4)),
     *(HistGradientBoostingClassifier(max_iter=4), HistGradientBoostingRegressor(max_iter=4)),
     *(FixedThresholdClassifier(lm.LogisticRegression(), threshold=0.3), lm.SGDClassifier(loss="modified_huber")),
+    TransformedTargetRegressor(lm.Ridge(), transformer=QuantileTransformer(n_quantiles=9)),
+    TransformedTargetRegressor(DecisionTreeRegressor(), transformer=PowerTransformer()),
 ]
 
 
@@ -98,14 +126,18 @@ def random_frame(seed: int, rows: int) -> pd.DataFrame:
 def pipelines(draw: st.DrawFn) -> Any:
     """Return pipelines of one to four kinds of columns, some steps each, and a model."""
     numbers = draw(st.lists(st.sampled_from(NUMBER_STEPS), max_size=2))
-    parts = [("numbers", make_pipeline(SimpleImputer(), *numbers), ["small", "whole", "gap"])]
+    imputer = draw(st.sampled_from(IMPUTERS))
+    parts: list[tuple[str, Any, Any]] = [("numbers", make_pipeline(imputer, *numbers), ["small", "whole", "gap"])]
     if draw(st.booleans()):
         parts.append(("categories", draw(st.sampled_from(CATEGORY_STEPS)), ["level", "color"]))
     if draw(st.booleans()):
         parts.append(("rest", "passthrough", ["flag"]))
-    if draw(st.integers(0, 3)) == 0:
-        parts = [("text", draw(st.sampled_from(TEXT_STEPS)), "text")]
-    return make_pipeline(ColumnTransformer(parts), draw(st.sampled_from(MODELS)))
+    texts = draw(st.integers(0, 3))
+    if texts < 2:
+        parts = [*(parts if texts else []), ("text", draw(st.sampled_from(TEXT_STEPS)), "text")]
+    threshold = draw(st.sampled_from([0.0, 0.3, 1.0]))
+    steps = draw(st.lists(st.sampled_from(SPARSE_STEPS), max_size=1))
+    return make_pipeline(ColumnTransformer(parts, sparse_threshold=threshold), *steps, draw(st.sampled_from(MODELS)))
 
 
 def never_wrong(pipeline: Any, seed: int) -> None:

@@ -9,7 +9,7 @@ from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, Gaussi
 
 from lifecycle.compiler.linear import affine, labels
 from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
-from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vector, float64_of
+from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vector, finite, float64_of
 
 Scores = Callable[[Any, Value, Program], Matrix]
 
@@ -80,15 +80,17 @@ def _bernoulli(model: BernoulliNB, value: Value, program: Program) -> Matrix:
     """Add `BernoulliNB._joint_log_likelihood`."""
     absent = np.log(1 - np.exp(model.feature_log_prob_))
     if model.binarize is not None:
-        value = _binarized(float(model.binarize), value, program)
+        value = binarized(float(model.binarize), value, program)
     return _weighed(model.feature_log_prob_ - absent, model.class_log_prior_ + absent.sum(axis=1), value, program)
 
 
-def _binarized(threshold: float, value: Value, program: Program) -> Value:
+def binarized(threshold: float, value: Value, program: Program) -> Matrix | SparseMatrix:
+    """Add 1.0 for numbers above a threshold, else 0.0."""
     if isinstance(value, SparseMatrix):
         if threshold < 0:
             raise NotCompiled("makes zeros of a sparse matrix ones")
-        return SparseMatrix(program.add("mark", value.register, threshold=threshold), value.width)
+        register = program.add("mark", finite(value, program).register, threshold=threshold)
+        return SparseMatrix(register, value.width)
     matrix = float64_of(value, program)
     return Matrix(program.add("exceeds", matrix.register, threshold=threshold), matrix.width)
 

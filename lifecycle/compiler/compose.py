@@ -13,9 +13,21 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import FeatureUnion, Pipeline
 
+from function.engines.operations import MOST_COLUMNS
 from lifecycle.compiler.linear import labels
-from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program, ufunc_name
-from lifecycle.compiler.values import Labels, Matrix, Table, Texts, Value, Vector, beside, matrix_of, take
+from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
+from lifecycle.compiler.values import (
+    Labels,
+    Matrix,
+    SparseMatrix,
+    Table,
+    Texts,
+    Value,
+    Vector,
+    beside,
+    matrix_of,
+    take,
+)
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
 
@@ -59,7 +71,11 @@ def _column_transformer(transformer: ColumnTransformer, value: Value, program: P
             part = _single(part)
         part = _transformed(step, part, program)
         parts.append(_weighted(part, weights.get(name), program))
-    return beside(parts, program)
+    joined = beside(parts, program)
+    # What has not few enough numbers for a sparse matrix is dense, unless that would be too wide for the engine.
+    if isinstance(joined, SparseMatrix) and not transformer.sparse_output_ and joined.width <= MOST_COLUMNS:
+        return matrix_of(joined, program)
+    return joined
 
 
 def _selected(transformer: ColumnTransformer, value: Value, indexes: list[int], program: Program) -> Value:
@@ -91,6 +107,9 @@ def _feature_union(union: FeatureUnion, value: Value, program: Program) -> Value
 def _weighted(value: Value, weight: float | None, program: Program) -> Value:
     if weight is None:
         return value
+    if isinstance(value, SparseMatrix):
+        register = program.add("scale", value.register, factor=float(weight))
+        return SparseMatrix(register, value.width)
     matrix = matrix_of(value, program)
     operand = np.full(matrix.width, float(weight))
     register = program.add("arithmetic", matrix.register, ufunc="multiply", arrays={"operand": operand})
@@ -137,11 +156,19 @@ def _decided(
 
 def _transformed_target(regressor: TransformedTargetRegressor, value: Value, program: Program) -> Value:
     inner = program.convert(regressor.regressor_, "predict", value)
-    if not isinstance(inner, Vector) or regressor.transformer is not None:
-        raise NotCompiled("transforms its target by a transformer")
-    if regressor.inverse_func is None:
-        return inner
-    return Vector(program.add("apply", inner.register, ufunc=ufunc_name(regressor.inverse_func)))
+    if isinstance(inner, Vector):
+        inner = Matrix(program.add("stack", inner.register), 1)
+    targets = matrix_of(program.convert(regressor.transformer_, "inverse_transform", inner), program)
+    if regressor._training_dim == 1 and targets.width == 1:
+        return Vector(program.add("flatten", targets.register))
+    return targets
+
+
+def _inverse_pipeline(pipeline: Any, value: Value, program: Program) -> Value:
+    for _, step in reversed(pipeline.steps):
+        if step is not None and step != "passthrough":
+            value = program.convert(step, "inverse_transform", value)
+    return value
 
 
 CONVERTERS: Converters = {
@@ -150,7 +177,7 @@ CONVERTERS: Converters = {
     FixedThresholdClassifier: {**_through("estimator_"), "predict": _fixed_threshold},
     FrozenEstimator: _through("estimator"),
     GridSearchCV: _through("best_estimator_"),
-    Pipeline: {method: _pipeline(method) for method in METHODS},
+    Pipeline: {**{method: _pipeline(method) for method in METHODS}, "inverse_transform": _inverse_pipeline},
     RandomizedSearchCV: _through("best_estimator_"),
     TransformedTargetRegressor: {"predict": _transformed_target},
     TunedThresholdClassifierCV: {**_through("estimator_"), "predict": _tuned_threshold},

@@ -1,15 +1,18 @@
-"""Converters of linear projections: decompositions, random projections, partial least squares."""
+"""Converters of projections: decompositions, random projections, partial least squares, pooled columns."""
 
 from typing import Any
 
 import numpy as np
+from sklearn.cluster import FeatureAgglomeration
 from sklearn.cross_decomposition import CCA, PLSCanonical, PLSRegression
 from sklearn.decomposition import PCA, FactorAnalysis, FastICA, IncrementalPCA, TruncatedSVD
-from sklearn.random_projection import GaussianRandomProjection
+from sklearn.neighbors import NeighborhoodComponentsAnalysis
+from sklearn.neural_network import BernoulliRBM
+from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 
 from lifecycle.compiler.linear import affine
-from lifecycle.compiler.program import Converters, Program
-from lifecycle.compiler.values import Matrix, Value, Vector, float64_of
+from lifecycle.compiler.program import Converters, NotCompiled, Program
+from lifecycle.compiler.values import Matrix, SparseMatrix, Value, Vector, float64_of, sparse_of
 
 
 def _projected(weights: np.ndarray, value: Value, program: Program) -> Matrix:
@@ -61,6 +64,31 @@ def _rotated(model: Any, value: Value, program: Program) -> Matrix:
     return _projected(model.x_rotations_.T, scaled, program)
 
 
+def _randomly(model: SparseRandomProjection, value: Value, program: Program) -> Value:
+    """Add the product with a sparse matrix, which SciPy adds up column after column, as for sparse rows."""
+    rows = sparse_of(value, program)
+    projected = _projected(model.components_.toarray(), rows, program)
+    if isinstance(value, SparseMatrix):
+        return projected if model.dense_output else sparse_of(projected, program)
+    # SciPy gives the transpose of a product here, and sums over it that overflow tell the difference.
+    return Matrix(program.add("by_column", projected.register), projected.width)
+
+
+def _hidden(model: BernoulliRBM, value: Value, program: Program) -> Matrix:
+    if model.components_.dtype != np.float64:
+        raise NotCompiled("was fitted with float32 numbers")
+    sums = affine(np.atleast_2d(model.components_), model.intercept_hidden_, value, program)
+    return Matrix(program.add("logistic", sums.register), len(model.components_))
+
+
+def _pooled(model: FeatureAgglomeration, value: Value, program: Program) -> Matrix:
+    if model.pooling_func is not np.mean:
+        raise NotCompiled("pools by another function than the mean")
+    matrix = float64_of(value, program)
+    groups = model.labels_.astype(np.int64)
+    return Matrix(program.add("pool", matrix.register, arrays={"groups": groups}), int(groups.max()) + 1)
+
+
 def _least_squares(model: Any, value: Value, program: Program) -> Matrix | Vector:
     centered = _shifted(value, "subtract", model._x_mean, program)
     sums = affine(model.coef_, model.intercept_, centered, program)
@@ -71,8 +99,14 @@ def _least_squares(model: Any, value: Value, program: Program) -> Matrix | Vecto
 
 CONVERTERS: Converters = {
     **{cls: {"transform": _principal} for cls in (PCA, IncrementalPCA)},
-    **{cls: {"transform": _components} for cls in (TruncatedSVD, GaussianRandomProjection)},
+    **{
+        cls: {"transform": _components}
+        for cls in (TruncatedSVD, GaussianRandomProjection, NeighborhoodComponentsAnalysis)
+    },
+    BernoulliRBM: {"transform": _hidden},
     FactorAnalysis: {"transform": _factors},
     FastICA: {"transform": _independent},
+    FeatureAgglomeration: {"transform": _pooled},
+    SparseRandomProjection: {"transform": _randomly},
     **{cls: {"transform": _rotated, "predict": _least_squares} for cls in (CCA, PLSCanonical, PLSRegression)},
 }

@@ -40,6 +40,7 @@ from lifecycle.compiler.values import (
     beside,
     finite,
     matrix_of,
+    numbers_of,
     take,
 )
 
@@ -59,7 +60,7 @@ def _on_numbers(method: str) -> Converter:
     """Return the converter of a method that makes an array of its rows and hands it to `estimator_`."""
 
     def convert(model: Any, value: Value, program: Program) -> Value:
-        numbers = value if isinstance(value, SparseMatrix) else matrix_of(value, program)
+        numbers = numbers_of(value, program)
         return program.convert(model.estimator_, method, numbers)  # type: ignore[no-any-return]
 
     return convert
@@ -196,7 +197,7 @@ def _is_forest(bag: Any) -> bool:
 
 def _bagged(bag: Any, answer: Callable[[Any, Value], int], value: Value, program: Program) -> int:
     """Add the mean of what the estimators answer, each to its features."""
-    numbers = value if isinstance(value, SparseMatrix) else matrix_of(value, program)
+    numbers = numbers_of(value, program)
     drawn = zip(bag.estimators_, bag.estimators_features_, strict=True)
     parts = [answer(estimator, _drawn(numbers, features, program)) for estimator, features in drawn]
     return _divided(program.add("total", *parts), len(parts), program)
@@ -206,8 +207,6 @@ def _drawn(numbers: Matrix | SparseMatrix, features: Any, program: Program) -> V
     indexes = np.arange(numbers.width)[features].tolist()
     if indexes == list(range(numbers.width)):
         return numbers
-    if isinstance(numbers, SparseMatrix):
-        raise NotCompiled("draws from sparse columns")
     return take(numbers, indexes, program)
 
 
@@ -345,7 +344,7 @@ def _of_classes(model: OneVsRestClassifier) -> OneVsRestClassifier:
 def _duel_scores(model: OneVsOneClassifier, value: Value, program: Program) -> Matrix | Vector:
     if model.pairwise_indices_ is not None:
         raise NotCompiled("takes a kernel")
-    numbers = value if isinstance(value, SparseMatrix) else matrix_of(value, program)
+    numbers = numbers_of(value, program)
     winners = [program.convert(one, "predict", numbers) for one in model.estimators_]
     if not all(isinstance(winner, Labels) for winner in winners):
         raise NotCompiled("holds an estimator that decides for no class")
@@ -394,7 +393,7 @@ def _boosted_scores(model: AdaBoostClassifier, value: Value, program: Program) -
     width = int(model.n_classes_)
     if width == 1:
         raise NotCompiled("knows one class")
-    numbers = finite(matrix_of(value, program), program)
+    numbers: Value = finite(numbers_of(value, program), program)
     known = list(model.classes_)
     given = [_placed(program.convert(one, "predict", numbers), known, program) for one in model.estimators_]
     weights = model.estimator_weights_[: len(given)]
@@ -427,7 +426,7 @@ def _boosted_class(model: AdaBoostClassifier, value: Value, program: Program) ->
 
 
 def _boosted_target(model: AdaBoostRegressor, value: Value, program: Program) -> Vector:
-    numbers = finite(matrix_of(value, program), program)
+    numbers: Value = finite(numbers_of(value, program), program)
     found = [_vector(program.convert(one, "predict", numbers)).register for one in model.estimators_]
     return Vector(program.add("weighted_median", *found, arrays={"weights": model.estimator_weights_}))
 

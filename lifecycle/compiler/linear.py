@@ -8,7 +8,7 @@ from sklearn import linear_model as lm
 from sklearn.svm import LinearSVC, LinearSVR
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program, label
-from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vector, float64_of
+from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vector, finite, float64_of
 
 
 def labels(classes: Sequence[Any], indexes: int, program: Program) -> Labels:
@@ -21,8 +21,8 @@ def affine(weights: np.ndarray, intercept: Any, value: Value, program: Program) 
     """Add products with weights (outputs x features, or features), plus intercepts; one output gives a vector."""
     table = np.atleast_2d(np.asarray(weights, dtype=np.float64)).T
     offsets = np.broadcast_to(np.atleast_1d(np.asarray(intercept, dtype=np.float64)), table.shape[1:])
-    register = value.register if isinstance(value, SparseMatrix) else float64_of(value, program).register
-    product = program.add("affine", register, arrays={"weights": table, "intercept": offsets})
+    matrix = finite(value, program) if isinstance(value, SparseMatrix) else float64_of(value, program)
+    product = program.add("affine", matrix.register, arrays={"weights": table, "intercept": offsets})
     if np.ndim(weights) == 1:
         return Vector(program.add("flatten", product))
     return Matrix(product, table.shape[1])

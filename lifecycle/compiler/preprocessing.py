@@ -1,10 +1,9 @@
-"""Converters of what comes before a model: imputing, scaling, encoding."""
+"""Converters of what comes before a model: scaling and encoding."""
 
 import math
 from typing import Any
 
 import numpy as np
-from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import (
     FunctionTransformer,
     MaxAbsScaler,
@@ -16,24 +15,37 @@ from sklearn.preprocessing import (
 )
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program, label, ufunc_name
-from lifecycle.compiler.values import Cells, Matrix, Table, Value, beside, cells_of, finite, matrix_of, take
+from lifecycle.compiler.values import Cells, Matrix, SparseMatrix, Value, cells_of, finite, matrix_of
 
 Operand = np.ndarray
 
 
-def _standard(scaler: StandardScaler, value: Value, program: Program) -> Matrix:
+# A row of so many categories is mostly zeros: dense, it would cost more than the model that follows.
+WIDE_ONE_HOT = 256
+
+
+def _standard(scaler: StandardScaler, value: Value, program: Program) -> Matrix | SparseMatrix:
     mean = scaler.mean_ if scaler.with_mean else None
     scale = scaler.scale_ if scaler.with_std else None
+    if isinstance(value, SparseMatrix):
+        return _sparse_scaled(mean, scale, value, program)
     return _arithmetic([("subtract", mean), ("divide", scale)], value, program)
 
 
-def _robust(scaler: RobustScaler, value: Value, program: Program) -> Matrix:
+def _robust(scaler: RobustScaler, value: Value, program: Program) -> Matrix | SparseMatrix:
     center = scaler.center_ if scaler.with_centering else None
     scale = scaler.scale_ if scaler.with_scaling else None
+    if isinstance(value, SparseMatrix):
+        return _sparse_scaled(center, scale, value, program)
     return _arithmetic([("subtract", center), ("divide", scale)], value, program)
 
 
-def _max_abs(scaler: MaxAbsScaler, value: Value, program: Program) -> Matrix:
+def _max_abs(scaler: MaxAbsScaler, value: Value, program: Program) -> Matrix | SparseMatrix:
+    if isinstance(value, SparseMatrix):
+        sparse = _sparse_scaled(None, scaler.scale_, value, program)
+        if not getattr(scaler, "clip", False):
+            return sparse
+        return SparseMatrix(program.add("clip", sparse.register, low=-1.0, high=1.0), sparse.width)
     scaled = _arithmetic([("divide", scaler.scale_)], value, program)
     return _clipped(scaled, -1.0, 1.0, program) if getattr(scaler, "clip", False) else scaled
 
@@ -42,6 +54,39 @@ def _min_max(scaler: MinMaxScaler, value: Value, program: Program) -> Matrix:
     scaled = _arithmetic([("multiply", scaler.scale_), ("add", scaler.min_)], value, program)
     low, high = scaler.feature_range
     return _clipped(scaled, low, high, program) if scaler.clip else scaled
+
+
+def _unstandard(scaler: StandardScaler, value: Value, program: Program) -> Matrix:
+    scale = scaler.scale_ if scaler.with_std else None
+    mean = scaler.mean_ if scaler.with_mean else None
+    return _arithmetic([("multiply", scale), ("add", mean)], value, program)
+
+
+def _unrobust(scaler: RobustScaler, value: Value, program: Program) -> Matrix:
+    scale = scaler.scale_ if scaler.with_scaling else None
+    center = scaler.center_ if scaler.with_centering else None
+    return _arithmetic([("multiply", scale), ("add", center)], value, program)
+
+
+def _unmax_abs(scaler: MaxAbsScaler, value: Value, program: Program) -> Matrix:
+    return _arithmetic([("multiply", scaler.scale_)], value, program)
+
+
+def _unmin_max(scaler: MinMaxScaler, value: Value, program: Program) -> Matrix:
+    return _arithmetic([("subtract", scaler.min_), ("divide", scaler.scale_)], value, program)
+
+
+def _sparse_scaled(
+    center: Operand | None, scale: Operand | None, value: SparseMatrix, program: Program
+) -> SparseMatrix:
+    """Add products with what a dense matrix would be divided by, as `inplace_column_scale` multiplies."""
+    if center is not None:
+        raise NotCompiled("centers sparse columns")
+    matrix = finite(value, program, allow_nan=True)
+    if scale is None:
+        return matrix
+    weights = 1.0 / scale.astype(np.float64)
+    return SparseMatrix(program.add("weigh", matrix.register, arrays={"weights": weights}), matrix.width)
 
 
 def _clipped(matrix: Matrix, low: float, high: float, program: Program) -> Matrix:
@@ -64,51 +109,6 @@ def _chain(matrix: Matrix, steps: list[tuple[str, Operand | None]], program: Pro
     return Matrix(register, matrix.width, matrix.dtype)
 
 
-def _imputed(imputer: SimpleImputer, value: Value, program: Program) -> Value:
-    if isinstance(value, Cells) or (isinstance(value, Table) and _has_text(value)):
-        return _filled(imputer, value, program)
-    matrix = finite(matrix_of(value, program), program, allow_nan=_is_nan(imputer.missing_values))
-    if matrix.dtype != "f8":
-        raise NotCompiled("takes float32 numbers")
-    statistics = imputer.statistics_.astype(np.float64)
-    kept = matrix
-    known = ~np.isnan(statistics)
-    if not imputer.keep_empty_features and not known.all():
-        kept, statistics = take(matrix, np.flatnonzero(known).tolist(), program), statistics[known]  # type: ignore[assignment]
-    if _is_nan(imputer.missing_values):
-        register = program.add("impute", kept.register, arrays={"statistics": statistics})
-    else:
-        missing = float(imputer.missing_values)
-        register = program.add("replace", kept.register, missing=missing, arrays={"statistics": statistics})
-    imputed = Matrix(register, kept.width)
-    if not imputer.add_indicator:
-        return imputed
-    if not _is_nan(imputer.missing_values):
-        raise NotCompiled("marks missing values that are not NaN")
-    marks = Matrix(program.add("missing", matrix.register), matrix.width)
-    return beside([imputed, take(marks, imputer.indicator_.features_.tolist(), program)], program)
-
-
-def _filled(imputer: SimpleImputer, value: Value, program: Program) -> Cells:
-    if imputer.add_indicator:
-        raise NotCompiled("marks missing text")
-    cells = cells_of(value, program)
-    statistics = [label(statistic) for statistic in imputer.statistics_]
-    if None in statistics:
-        raise NotCompiled("has columns without a value")
-    stands = imputer.missing_values
-    missing = None if stands is None or _is_nan(stands) else label(stands)
-    kinds = {"none"} if stands is None else {"nan"}
-    if missing is None and not set(cells.missing) <= kinds:
-        raise NotCompiled("looks for another missing value than the column has")
-    register = program.add("fill", cells.register, missing=[missing], values=statistics)
-    return Cells(register, cells.missing if missing is not None else ("nan",) * len(statistics))
-
-
-def _has_text(table: Table) -> bool:
-    return any(feature.type == "text" for _, feature in table.columns)
-
-
 def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
@@ -127,7 +127,7 @@ def categories_of(encoder: Any, cells: Cells) -> list[list[Any]]:
     return found
 
 
-def _one_hot(encoder: OneHotEncoder, value: Value, program: Program) -> Matrix:
+def _one_hot(encoder: OneHotEncoder, value: Value, program: Program) -> Matrix | SparseMatrix:
     cells = cells_of(value, program)
     keys = categories_of(encoder, cells)
     width = int(sum(encoder._n_features_outs))
@@ -137,8 +137,10 @@ def _one_hot(encoder: OneHotEncoder, value: Value, program: Program) -> Matrix:
         for column, (one, start) in enumerate(zip(keys, starts, strict=True))
     ]
     unknown = [_unknown_place(encoder, column, start, width) for column, start in enumerate(starts)]
-    register = program.add("one_hot", cells.register, categories=keys, places=places, unknown=unknown, width=width)
-    return Matrix(register, width)
+    known: dict[str, Any] = {"categories": keys, "places": places, "unknown": unknown, "width": width}
+    if encoder.sparse_output and width > WIDE_ONE_HOT:
+        return SparseMatrix(program.add("one_hot_sparse", cells.register, **known), width)
+    return Matrix(program.add("one_hot", cells.register, **known), width)
 
 
 def _place(encoder: OneHotEncoder, column: int, code: int) -> int | None:
@@ -183,26 +185,35 @@ def _code(encoder: OrdinalEncoder, column: int, code: int) -> float:
 
 
 def _function(transformer: FunctionTransformer, value: Value, program: Program) -> Value:
-    if transformer.func is None:
+    return _called(transformer.func, transformer.kw_args, transformer, value, program)
+
+
+def _inverse_function(transformer: FunctionTransformer, value: Value, program: Program) -> Value:
+    return _called(transformer.inverse_func, transformer.inv_kw_args, transformer, value, program)
+
+
+def _called(function: Any, options: Any, transformer: FunctionTransformer, value: Value, program: Program) -> Value:
+    if function is None and not transformer.validate:
         return value
-    name = ufunc_name(transformer.func)
-    if transformer.kw_args:
+    if options:
         raise NotCompiled("calls a function with arguments of its own")
     matrix = matrix_of(value, program)
     if transformer.validate:
         matrix = finite(matrix, program)
+    if function is None:
+        return matrix
+    name = ufunc_name(function)
     if matrix.dtype != "f8":
         raise NotCompiled("takes float32 numbers")
     return Matrix(program.add("apply", matrix.register, ufunc=name), matrix.width)
 
 
 CONVERTERS: Converters = {
-    FunctionTransformer: {"transform": _function},
-    MaxAbsScaler: {"transform": _max_abs},
-    MinMaxScaler: {"transform": _min_max},
+    FunctionTransformer: {"transform": _function, "inverse_transform": _inverse_function},
+    MaxAbsScaler: {"transform": _max_abs, "inverse_transform": _unmax_abs},
+    MinMaxScaler: {"transform": _min_max, "inverse_transform": _unmin_max},
     OneHotEncoder: {"transform": _one_hot},
     OrdinalEncoder: {"transform": _ordinal},
-    RobustScaler: {"transform": _robust},
-    SimpleImputer: {"transform": _imputed},
-    StandardScaler: {"transform": _standard},
+    RobustScaler: {"transform": _robust, "inverse_transform": _unrobust},
+    StandardScaler: {"transform": _standard, "inverse_transform": _unstandard},
 }

@@ -1,11 +1,11 @@
-"""The converter of DictVectorizer: dictionaries of numbers and texts, what is missing left out of them."""
+"""Converters of what takes dictionaries of numbers and texts, what is missing left out of them."""
 
 import numpy as np
-from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 
 from function.contract import Feature
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.values import Matrix, Records, Value
+from lifecycle.compiler.values import Matrix, Records, SparseMatrix, Value
 
 
 def _vectorized(vectorizer: DictVectorizer, value: Value, program: Program) -> Matrix:
@@ -46,4 +46,16 @@ def _part(register: int, feature: Feature, known: list[str], program: Program) -
     return program.add("one_hot", cells, categories=[known], places=places, unknown=[width], width=width)
 
 
-CONVERTERS: Converters = {DictVectorizer: {"transform": _vectorized}}
+def _hashed(hasher: FeatureHasher, value: Value, program: Program) -> SparseMatrix:
+    if not isinstance(value, Records) or hasher.input_type != "dict" or hasher.dtype != np.float64:
+        raise NotCompiled("takes dictionaries and gives float64 numbers")
+    if any(feature.type == "datetime" for _, feature in value.table.columns):
+        raise NotCompiled("takes dates")
+    width, signed = int(hasher.n_features), bool(hasher.alternate_sign)
+    registers = [register for register, _ in value.table.columns]
+    return SparseMatrix(
+        program.add("hash_records", *registers, names=value.table.names, width=width, signed=signed), width
+    )
+
+
+CONVERTERS: Converters = {DictVectorizer: {"transform": _vectorized}, FeatureHasher: {"transform": _hashed}}

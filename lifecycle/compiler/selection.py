@@ -3,17 +3,17 @@
 from typing import Any
 
 from sklearn import feature_selection as fs
+from sklearn.utils import get_tags
 
 from lifecycle.compiler.program import Converter, Converters, Program
-from lifecycle.compiler.values import Value, finite, matrix_of, take
+from lifecycle.compiler.values import Value, finite, numbers_of, take
 
 
 def _kept(selector: Any, value: Value, program: Program) -> Value:
-    return take(value, selector.get_support(indices=True).tolist(), program)
-
-
-def _varying(selector: fs.VarianceThreshold, value: Value, program: Program) -> Value:
-    return _kept(selector, finite(matrix_of(value, program), program, allow_nan=True), program)
+    """Add `SelectorMixin.transform`, which refuses rows for what it drops too."""
+    allow_nan = bool(get_tags(selector).input_tags.allow_nan)
+    known = finite(numbers_of(value, program), program, allow_nan=allow_nan)
+    return take(known, selector.get_support(indices=True).tolist(), program)
 
 
 def _by_estimator(method: str) -> Converter:
@@ -32,9 +32,8 @@ CONVERTERS: Converters = {
         cls: {"transform": _kept}
         for cls in (
             *(fs.GenericUnivariateSelect, fs.SelectFdr, fs.SelectFpr, fs.SelectFromModel, fs.SelectFwe),
-            *(fs.SelectKBest, fs.SelectPercentile, fs.SequentialFeatureSelector),
+            *(fs.SelectKBest, fs.SelectPercentile, fs.SequentialFeatureSelector, fs.VarianceThreshold),
         )
     },
     **dict.fromkeys((fs.RFE, fs.RFECV), _ELIMINATION),
-    fs.VarianceThreshold: {"transform": _varying},
 }

@@ -1,7 +1,9 @@
-"""Converters that change the shape of numbers: powers, bins, quantiles, products, norms, marks of what is missing."""
+"""Converters that change the shape of numbers: powers, bins, quantiles, products, norms."""
+
+from typing import Any
 
 import numpy as np
-from sklearn.impute import MissingIndicator
+from scipy.stats import norm
 from sklearn.preprocessing import (
     Binarizer,
     KBinsDiscretizer,
@@ -9,27 +11,27 @@ from sklearn.preprocessing import (
     PolynomialFeatures,
     PowerTransformer,
     QuantileTransformer,
+    SplineTransformer,
     TargetEncoder,
 )
+from sklearn.preprocessing._data import BOUNDS_THRESHOLD
 
+from lifecycle.compiler.bayes import binarized
 from lifecycle.compiler.preprocessing import categories_of
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.values import Matrix, SparseMatrix, Value, cells_of, finite, float64_of, matrix_of, take
+from lifecycle.compiler.values import Matrix, SparseMatrix, Value, cells_of, finite, float64_of, take
 
 
 def _normalized(normalizer: Normalizer, value: Value, program: Program) -> Matrix | SparseMatrix:
     if isinstance(value, SparseMatrix):
-        if normalizer.norm == "max":
-            raise NotCompiled("divides sparse rows by their maximum")
-        return SparseMatrix(program.add("normalize", value.register, norm=normalizer.norm), value.width)
+        register = program.add("normalize", finite(value, program).register, norm=normalizer.norm)
+        return SparseMatrix(register, value.width)
     matrix = float64_of(value, program)
     return Matrix(program.add("normalize_rows", matrix.register, norm=normalizer.norm), matrix.width)
 
 
-def _binarized(binarizer: Binarizer, value: Value, program: Program) -> Matrix:
-    matrix = float64_of(value, program)
-    register = program.add("exceeds", matrix.register, threshold=float(binarizer.threshold))
-    return Matrix(register, matrix.width)
+def _binarized(binarizer: Binarizer, value: Value, program: Program) -> Matrix | SparseMatrix:
+    return binarized(float(binarizer.threshold), value, program)
 
 
 def _powered(transformer: PowerTransformer, value: Value, program: Program) -> Matrix:
@@ -42,11 +44,35 @@ def _powered(transformer: PowerTransformer, value: Value, program: Program) -> M
     return program.convert(transformer._scaler, "transform", powered)  # type: ignore[no-any-return]
 
 
-def _ranked(transformer: QuantileTransformer, value: Value, program: Program) -> Matrix:
-    if transformer.output_distribution != "uniform":
-        raise NotCompiled("maps to a normal distribution")
+def _unpowered(transformer: PowerTransformer, value: Value, program: Program) -> Matrix:
+    if transformer.standardize:
+        value = program.convert(transformer._scaler, "inverse_transform", value)
+    matrix = float64_of(value, program, allow_nan=True)
+    arrays = {"exponents": transformer.lambdas_}
+    method = transformer.method.replace("-", "_")
+    return Matrix(program.add("unpower", matrix.register, method=method, arrays=arrays), matrix.width)
+
+
+def _unranked(transformer: QuantileTransformer, value: Value, program: Program) -> Matrix:
     matrix = float64_of(value, program, allow_nan=True)
     arrays = {"quantiles": transformer.quantiles_.T, "references": transformer.references_}
+    if transformer.output_distribution == "normal":
+        register = program.add("normal_unrank", matrix.register, margin=BOUNDS_THRESHOLD, arrays=arrays)
+    else:
+        register = program.add("unrank", matrix.register, arrays=arrays)
+    return Matrix(register, matrix.width)
+
+
+def _ranked(transformer: QuantileTransformer, value: Value, program: Program) -> Matrix:
+    matrix = float64_of(value, program, allow_nan=True)
+    arrays = {"quantiles": transformer.quantiles_.T, "references": transformer.references_}
+    if transformer.output_distribution == "normal":
+        nearest = BOUNDS_THRESHOLD - np.spacing(1)
+        low, high = float(norm.ppf(nearest)), float(norm.ppf(1 - nearest))
+        register = program.add(
+            "normal_rank", matrix.register, margin=BOUNDS_THRESHOLD, low=low, high=high, arrays=arrays
+        )
+        return Matrix(register, matrix.width)
     return Matrix(program.add("rank", matrix.register, arrays=arrays), matrix.width)
 
 
@@ -71,35 +97,68 @@ def _multiplied(features: PolynomialFeatures, value: Value, program: Program) ->
     return Matrix(program.add("products", matrix.register, arrays={"factors": table}), len(factors))
 
 
-def _marked(indicator: MissingIndicator, value: Value, program: Program) -> Value:
-    if not (isinstance(indicator.missing_values, float) and np.isnan(indicator.missing_values)):
-        raise NotCompiled("marks values that are not NaN")
-    matrix = finite(matrix_of(value, program), program, allow_nan=True)
-    marks = Matrix(program.add("missing", matrix.register), matrix.width)
-    if indicator.features == "all" or len(indicator.features_) == matrix.width:
-        return marks
-    if indicator.error_on_new:
-        raise NotCompiled("refuses missing values in columns that had none")
-    return take(marks, indicator.features_.tolist(), program)
-
-
 def _target_encoded(encoder: TargetEncoder, value: Value, program: Program) -> Matrix:
-    if encoder.target_type_ == "multiclass":
-        raise NotCompiled("encodes several classes")
     cells = cells_of(value, program)
     keys = categories_of(encoder, cells)
     codes = [np.asarray(encoding, dtype=np.float64).tolist() for encoding in encoder.encodings_]
-    unknown = [float(encoder.target_mean_)]
-    return Matrix(program.add("codes", cells.register, categories=keys, codes=codes, unknown=unknown), len(keys))
+    unknown = np.atleast_1d(np.asarray(encoder.target_mean_, dtype=np.float64)).tolist()
+    columns = cells.register
+    if encoder.target_type_ == "multiclass":  # each column once for every class
+        each = [program.add("column", cells.register, index=index) for index in range(len(keys))]
+        columns = program.add("gather", *np.repeat(each, len(unknown)).tolist())
+        keys = [one for one in keys for _ in unknown]
+        unknown = unknown * len(each)
+    return Matrix(program.add("codes", columns, categories=keys, codes=codes, unknown=unknown), len(keys))
+
+
+def _splined(transformer: SplineTransformer, value: Value, program: Program) -> Matrix:
+    """Add `SplineTransformer.transform`, column by column."""
+    missing = transformer.handle_missing == "zeros"
+    matrix = float64_of(value, program, allow_nan=missing)
+    width = transformer.bsplines_[0].c.shape[1]
+    parts, degree = [], int(transformer.degree)
+    for index, spline in enumerate(transformer.bsplines_):
+        parts.append(_spline(transformer.extrapolation, spline, index, degree, matrix, program))
+        if transformer.extrapolation == "linear" and degree <= 1:
+            degree += 1  # scikit-learn counts it up while it goes through the columns
+    joined = Matrix(program.add("concatenate", *parts), width * len(parts))
+    if transformer.include_bias:
+        return joined
+    kept = [place for place in range(joined.width) if (place + 1) % width]
+    return take(joined, kept, program)  # type: ignore[return-value]
+
+
+def _spline(extrapolation: str, spline: Any, index: int, degree: int, matrix: Matrix, program: Program) -> int:
+    arrays = {"knots": np.asarray(spline.t, np.float64)}
+    outside = {"continue": "continue", "periodic": "periodic", "error": "refuse"}.get(extrapolation, "bounded")
+    if outside == "bounded":
+        arrays |= _beyond(extrapolation, spline, degree)
+    return program.add("splines", matrix.register, index=index, degree=int(spline.k), outside=outside, arrays=arrays)
+
+
+def _beyond(extrapolation: str, spline: Any, degree: int) -> dict[str, np.ndarray]:
+    """Return the values of a column's splines at its bounds, and how they go on; only the outermost ones are not 0."""
+    bounds = np.array([spline.t[degree], spline.t[-degree - 1]], np.float64)
+    outermost = np.zeros((2, spline.c.shape[1]), bool)
+    if extrapolation == "constant" and degree == 0:
+        raise NotCompiled("refuses numbers above the knots of splines of degree 0")
+    count = max(degree, 1) + (degree == 1) if extrapolation == "linear" else degree
+    if count > outermost.shape[1]:
+        raise NotCompiled("has fewer splines than go on beyond their bounds")
+    outermost[0, :count] = outermost[1, outermost.shape[1] - count :] = True
+    arrays = {"bounds": bounds, "edges": np.where(outermost, spline(bounds), 0.0)}
+    if extrapolation == "linear":
+        arrays["slopes"] = np.where(outermost, spline(bounds, nu=1), 0.0)
+    return arrays
 
 
 CONVERTERS: Converters = {
     Binarizer: {"transform": _binarized},
     KBinsDiscretizer: {"transform": _binned},
-    MissingIndicator: {"transform": _marked},
     Normalizer: {"transform": _normalized},
     PolynomialFeatures: {"transform": _multiplied},
-    PowerTransformer: {"transform": _powered},
-    QuantileTransformer: {"transform": _ranked},
+    PowerTransformer: {"transform": _powered, "inverse_transform": _unpowered},
+    QuantileTransformer: {"transform": _ranked, "inverse_transform": _unranked},
+    SplineTransformer: {"transform": _splined},
     TargetEncoder: {"transform": _target_encoded},
 }

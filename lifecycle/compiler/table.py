@@ -7,11 +7,8 @@ from sklearn.utils import all_estimators
 from lifecycle.compiler import CONVERTERS
 
 WHY = {
-    "has no converter yet": (
-        *("BernoulliRBM", "Birch", "EllipticEnvelope", "FeatureAgglomeration", "FeatureHasher"),
-        *("HashingVectorizer", "KernelCenterer", "NeighborhoodComponentsAnalysis"),
-        *("PLSSVD", "PatchExtractor", "SparseCoder"),
-    ),
+    "has no converter yet": ("Birch", "EllipticEnvelope", "KernelCenterer", "PatchExtractor", "SparseCoder"),
+    "gives a pair where a pipeline takes a matrix": ("PLSSVD",),
     "transforms targets, not the rows of a request": ("LabelBinarizer", "LabelEncoder", "MultiLabelBinarizer"),
     "gives the rows that it was fitted on no new ones beside them": ("AffinityPropagation", "MeanShift"),
     "solves an optimization for each row, whose last bits depend on the solver": (
@@ -23,10 +20,9 @@ WHY = {
         *("RBFSampler", "SkewedChi2Sampler"),
     ),
     "cancels out: a sum of large terms of either sign": ("GaussianProcessClassifier", "GaussianProcessRegressor"),
-    "adds sparse products in an order that a dense product does not keep": ("SparseRandomProjection",),
     "has several targets with classes": ("ClassifierChain", "MultiOutputClassifier"),
     "keeps every training row, and a row's neighbours may tie": (
-        *("KNNImputer", "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "LabelPropagation"),
+        *("KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "LabelPropagation"),
         *("LabelSpreading", "LocalOutlierFactor", "RadiusNeighborsClassifier", "RadiusNeighborsRegressor"),
         "RadiusNeighborsTransformer",
     ),

@@ -3,13 +3,31 @@
 from typing import Any
 
 import numpy as np
-from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program
 from lifecycle.compiler.values import SparseMatrix, Value, text_of
 
 
 def _counts(vectorizer: Any, value: Value, program: Program) -> SparseMatrix:
+    terms = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
+    found = _terms(vectorizer, value, program)
+    register = program.add("count", found, vocabulary=terms, binary=bool(vectorizer.binary))
+    return SparseMatrix(register, len(terms))
+
+
+def _hashed(vectorizer: HashingVectorizer, value: Value, program: Program) -> SparseMatrix:
+    if vectorizer.dtype != np.float64:
+        raise NotCompiled(f"counts in {vectorizer.dtype}")
+    width, signed = int(vectorizer.n_features), bool(vectorizer.alternate_sign)
+    terms = _terms(vectorizer, value, program)
+    register = program.add("hash_terms", terms, width=width, signed=signed, binary=bool(vectorizer.binary))
+    if vectorizer.norm is not None:
+        register = program.add("normalize", register, norm=vectorizer.norm)
+    return SparseMatrix(register, width)
+
+
+def _terms(vectorizer: Any, value: Value, program: Program) -> int:
     custom = [name for name in ("preprocessor", "tokenizer") if getattr(vectorizer, name) is not None]
     if custom or callable(vectorizer.analyzer) or callable(vectorizer.strip_accents) or vectorizer.input != "content":
         raise NotCompiled("has functions or inputs of its own")
@@ -21,7 +39,7 @@ def _counts(vectorizer: Any, value: Value, program: Program) -> SparseMatrix:
         accents=vectorizer.strip_accents or "none",
     )
     if vectorizer.analyzer == "word":
-        register = program.add(
+        return program.add(
             "words",
             register,
             pattern=vectorizer.token_pattern,
@@ -29,17 +47,13 @@ def _counts(vectorizer: Any, value: Value, program: Program) -> SparseMatrix:
             longest=int(longest),
             ignored=sorted(vectorizer.get_stop_words() or ()),
         )
-    else:
-        register = program.add(
-            "characters",
-            register,
-            within_words=vectorizer.analyzer == "char_wb",
-            shortest=int(shortest),
-            longest=int(longest),
-        )
-    terms = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
-    register = program.add("count", register, vocabulary=terms, binary=bool(vectorizer.binary))
-    return SparseMatrix(register, len(terms))
+    return program.add(
+        "characters",
+        register,
+        within_words=vectorizer.analyzer == "char_wb",
+        shortest=int(shortest),
+        longest=int(longest),
+    )
 
 
 def _weights(transformer: TfidfTransformer, value: Value, program: Program) -> SparseMatrix:
@@ -65,6 +79,7 @@ def _tfidf(vectorizer: TfidfVectorizer, value: Value, program: Program) -> Spars
 
 CONVERTERS: Converters = {
     CountVectorizer: {"transform": _counts},
+    HashingVectorizer: {"transform": _hashed},
     TfidfTransformer: {"transform": _weights},
     TfidfVectorizer: {"transform": _tfidf},
 }

@@ -13,13 +13,25 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
+    RandomTreesEmbedding,
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 from sklearn.utils import get_tags
 
 from lifecycle.compiler.linear import labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.values import Labels, Matrix, Value, Vector, finite, matrix_of
+from lifecycle.compiler.values import (
+    Labels,
+    Matrix,
+    SparseMatrix,
+    Value,
+    Vector,
+    finite,
+    matrix_of,
+    numbers_of,
+    singles,
+    take,
+)
 
 LEAF = -1
 
@@ -76,9 +88,15 @@ def _fitted_tree(estimator: Any, values: np.ndarray) -> Tree:
     return Tree(tree.children_left, tree.children_right, tree.feature, tree.threshold, missing_left, values)
 
 
-def _summed(trees: Sequence[Tree], start: np.ndarray, matrix: Matrix, program: Program, missing: bool) -> Matrix:
-    """Add the walk to the leaves and the sum of what they hold."""
+def _walked(
+    trees: Sequence[Tree], matrix: Matrix | SparseMatrix, program: Program, missing: bool
+) -> tuple[Forest, int]:
+    """Add the walk to the leaves; return all trees, and the register of the leaves."""
     forest = join(trees)
+    if isinstance(matrix, SparseMatrix):  # of many columns trees compare few: those alone are made dense
+        used, feature = np.unique(forest.feature, return_inverse=True)
+        forest = forest._replace(feature=feature.astype(np.int32))
+        matrix = matrix_of(take(matrix, used.tolist(), program), program)
     threshold = forest.threshold
     if matrix.dtype == "f4":  # for float32 x, x > t holds exactly where x > the largest float32 that is not above t
         threshold = threshold.astype(np.float32)
@@ -86,18 +104,30 @@ def _summed(trees: Sequence[Tree], start: np.ndarray, matrix: Matrix, program: P
     arrays = {"feature": forest.feature, "threshold": threshold, "left": forest.left}
     if missing:
         arrays["missing_right"] = forest.missing_right
-    leaves = program.add("leaves", matrix.register, arrays=arrays, trees=len(trees), depth=forest.depth)
+    return forest, program.add("leaves", matrix.register, arrays=arrays, trees=len(trees), depth=forest.depth)
+
+
+def _summed(
+    trees: Sequence[Tree], start: np.ndarray, matrix: Matrix | SparseMatrix, program: Program, missing: bool
+) -> Matrix:
+    """Add the walk to the leaves and the sum of what they hold."""
+    forest, leaves = _walked(trees, matrix, program, missing)
     register = program.add("sum_leaves", leaves, arrays={"values": forest.values, "start": start})
     return Matrix(register, len(start))
 
 
-def _single_precision(estimator: Any, value: Value, program: Program) -> tuple[Matrix, bool]:
+def _single_precision(estimator: Any, value: Value, program: Program) -> tuple[Matrix | SparseMatrix, bool]:
     """Return what trees compare, float32, and whether NaN may be in it (`_validate_X_predict`)."""
-    matrix = matrix_of(value, program)
-    missing = bool(get_tags(estimator).input_tags.allow_nan) and getattr(estimator, "monotonic_cst", None) is None
-    if matrix.dtype != "f4":
-        matrix = Matrix(program.add("cast", matrix.register, dtype="f4"), matrix.width, "f4")
-    return finite(matrix, program, allow_nan=missing), missing
+    missing = (
+        bool(get_tags(estimator).input_tags.allow_nan)
+        and getattr(estimator, "monotonic_cst", None) is None
+        and not isinstance(value, SparseMatrix)
+    )
+    return _compared(value, program, allow_nan=missing), missing
+
+
+def _compared(value: Value, program: Program, *, allow_nan: bool) -> Matrix | SparseMatrix:
+    return finite(singles(numbers_of(value, program), program), program, allow_nan=allow_nan)
 
 
 def _divided(total: Matrix, count: int, program: Program) -> Matrix:
@@ -129,20 +159,32 @@ def _most_likely(model: Any, value: Value, program: Program) -> Labels:
     return labels(model.classes_, program.add("largest", mean_leaves(model, value, program).register), program)
 
 
+def _embedded(model: RandomTreesEmbedding, value: Value, program: Program) -> Value:
+    """Add `RandomTreesEmbedding.transform`: each tree's leaf, one-hot."""
+    matrix, missing = _single_precision(model.estimators_[0], value, program)
+    trees, start = [], 0
+    for estimator, known in zip(model.estimators_, model.one_hot_encoder_.categories_, strict=True):
+        places = np.zeros((estimator.tree_.node_count, 1))
+        places[known, 0] = start + np.arange(len(known))
+        start += len(known)
+        trees.append(_fitted_tree(estimator, places))
+    forest, leaves = _walked(trees, matrix, program, missing)
+    arrays = {"places": forest.values[0].astype(np.int64)}
+    embedded = SparseMatrix(program.add("one_hot_leaves", leaves, arrays=arrays), start)
+    return embedded if model.sparse_output else matrix_of(embedded, program)
+
+
 def _boosted(model: Any, value: Value, program: Program) -> Matrix:
     """Add `_raw_predict` of gradient boosting, whose first estimator gives constants."""
     if model.init is not None and model.init != "zero":
         raise NotCompiled("begins with an estimator of its own")
     start = model._raw_predict_init(np.zeros((1, model.n_features_in_), np.float32))[0]
-    matrix = matrix_of(value, program)
-    if matrix.dtype != "f4":
-        matrix = Matrix(program.add("cast", matrix.register, dtype="f4"), matrix.width, "f4")
     trees = [
         _fitted_tree(one, model.learning_rate * one.tree_.value[:, :, 0])
         for stage in model.estimators_
         for one in stage
     ]
-    return _summed(trees, start, finite(matrix, program), program, missing=False)
+    return _summed(trees, start, _compared(value, program, allow_nan=False), program, missing=False)
 
 
 def _hist_boosted(model: Any, value: Value, program: Program) -> Matrix:
@@ -214,6 +256,7 @@ _BOOSTED = {"decision_function": _boosted_scores, "predict_proba": _boosted_chan
 CONVERTERS: Converters = {
     **{cls: {"predict": _most_likely, "predict_proba": mean_leaves} for cls in _CLASSIFIERS},
     **{cls: {"predict": _mean} for cls in _REGRESSORS},
+    RandomTreesEmbedding: {"transform": _embedded},
     **dict.fromkeys((GradientBoostingClassifier, HistGradientBoostingClassifier), _BOOSTED),
     **{cls: {"predict": _boosted_target} for cls in (GradientBoostingRegressor, HistGradientBoostingRegressor)},
 }

@@ -1,12 +1,13 @@
 """What is known of a value while a pipeline is compiled: where it stands, its width, what scikit-learn would see."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from function.contract import Feature, Signature
+from function.engines.operations import MOST_COLUMNS
 from lifecycle.compiler.program import NotCompiled, Program
 
 NUMERIC = ("integer", "number", "boolean")
@@ -47,10 +48,11 @@ class Matrix:
 
 @dataclass(frozen=True)
 class SparseMatrix:
-    """A sparse matrix of float64 numbers."""
+    """A sparse matrix of numbers, float64 or float32."""
 
     register: int
     width: int
+    dtype: str = "f8"
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class Records:
 
 Value = Table | Records | Cells | Matrix | SparseMatrix | Texts | Vector | Labels
 
+M = TypeVar("M", bound=Matrix | SparseMatrix)
+
 
 def input_of(signature: Signature, program: Program) -> Value:
     """Return what the fitted pipeline is given, as `input_builder` of the sklearn engine makes it."""
@@ -115,10 +119,22 @@ def matrix_of(value: Value, program: Program) -> Matrix:
     if isinstance(value, Matrix):
         return value
     if isinstance(value, SparseMatrix):
-        return Matrix(program.add("densify", value.register, width=value.width), value.width)
+        if value.width > MOST_COLUMNS:
+            raise NotCompiled(f"makes {value.width} sparse columns dense")
+        return Matrix(program.add("densify", value.register, width=value.width), value.width, value.dtype)
     if isinstance(value, Table):
         return _table_matrix(value, program)
     raise NotCompiled(f"takes numbers, not {type(value).__name__.lower()}")
+
+
+def numbers_of(value: Value, program: Program) -> Matrix | SparseMatrix:
+    """Return numbers, sparse ones as they are."""
+    return value if isinstance(value, SparseMatrix) else matrix_of(value, program)
+
+
+def sparse_of(value: Value, program: Program) -> SparseMatrix:
+    """Return float64 numbers as a sparse matrix, for what adds them up one after the other."""
+    return value if isinstance(value, SparseMatrix) else _joined([float64_of(value, program)], program)
 
 
 def float64_of(value: Value, program: Program, *, allow_nan: bool = False) -> Matrix:
@@ -129,9 +145,16 @@ def float64_of(value: Value, program: Program, *, allow_nan: bool = False) -> Ma
     return matrix
 
 
-def finite(matrix: Matrix, program: Program, *, allow_nan: bool = False) -> Matrix:
+def finite(matrix: M, program: Program, *, allow_nan: bool = False) -> M:
     """Return numbers of which the infinite ones are refused, as `check_array` does."""
-    return Matrix(program.add("finite", matrix.register, allow_nan=allow_nan), matrix.width, matrix.dtype)
+    return replace(matrix, register=program.add("finite", matrix.register, allow_nan=allow_nan))
+
+
+def singles(matrix: M, program: Program) -> M:
+    """Return numbers as float32."""
+    if matrix.dtype == "f4":
+        return matrix
+    return replace(matrix, register=program.add("cast", matrix.register, dtype="f4"), dtype="f4")
 
 
 def cells_of(value: Value, program: Program) -> Cells:
@@ -151,10 +174,10 @@ def beside(values: list[Value], program: Program) -> Value:
     """Return what `hstack` makes of several values."""
     if len(values) == 1 and not isinstance(values[0], Table):
         return values[0]
-    if any(isinstance(value, SparseMatrix) for value in values):
-        raise NotCompiled("puts sparse columns beside others")
     if not values:
         raise NotCompiled("has no columns")
+    if any(isinstance(value, SparseMatrix) for value in values):
+        return _joined([numbers_of(value, program) for value in values], program)
     parts = [matrix_of(value, program) for value in values]
     if len(parts) == 1:
         return parts[0]
@@ -167,9 +190,21 @@ def take(value: Value, indexes: list[int], program: Program) -> Value:
     """Return some columns of a value, by position."""
     if isinstance(value, Table):
         return value.take(indexes)
-    matrix = matrix_of(value, program)
     array = np.array(indexes, np.int64)
+    if isinstance(value, SparseMatrix):
+        if len(set(indexes)) < len(indexes):
+            raise NotCompiled("takes a sparse column twice")
+        register = program.add("keep", value.register, arrays={"indexes": array})
+        return SparseMatrix(register, len(indexes), value.dtype)
+    matrix = matrix_of(value, program)
     return Matrix(program.add("select", matrix.register, arrays={"indexes": array}), len(indexes), matrix.dtype)
+
+
+def _joined(parts: list[Matrix | SparseMatrix], program: Program) -> SparseMatrix:
+    widths = np.array([part.width for part in parts], np.int64)
+    register = program.add("join", *[part.register for part in parts], arrays={"widths": widths})
+    # A float32 matrix that nothing else stands beside is never sparse here, so the result is float64.
+    return SparseMatrix(register, int(widths.sum()))
 
 
 def _table_matrix(table: Table, program: Program) -> Matrix:

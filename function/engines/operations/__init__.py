@@ -7,22 +7,38 @@ import numpy as np
 
 # Where each operation stands. A module is imported when the first program needs it.
 _BY_MODULE = {
-    "columns": ("gather", "column", "numbers", "lists", "fill", "codes", "one_hot", "labels"),
-    "matrices": ("cast", "finite", "impute", "replace", "missing", "arithmetic", "apply", "select", "concatenate"),
+    "columns": ("gather", "column", "numbers", "lists", "fill", "codes", "one_hot", "one_hot_sparse", "labels"),
+    "matrices": (
+        "cast",
+        "finite",
+        "impute",
+        "replace",
+        "missing",
+        "arithmetic",
+        "apply",
+        "select",
+        "concatenate",
+        "by_column",
+    ),
     "linear": ("affine", "flatten", "pick", "logistic", "softmax", "complement", "normalize_sum", "largest", "above"),
-    "trees": ("leaves", "sum_leaves"),
+    "trees": ("leaves", "sum_leaves", "one_hot_leaves"),
     "ensembles": (
         *("repeat", "stack", "look_up", "spread", "total", "average", "votes", "weighted_median", "leading"),
         *("duels", "nearest", "shares", "interpolate"),
     ),
-    "shapes": ("normalize_rows", "exceeds", "power", "rank", "bins", "products"),
+    "shapes": ("normalize_rows", "exceeds", "power", "rank", "unrank", "unpower", "pool", "bins", "products"),
     "distances": ("distances", "smallest", "descend", "plus"),
     "kernels": ("kernel", "kernel_sums", "dot", "most_wins"),
     "likelihoods": (
         *("scaled_squares", "sum_squares", "mark", "sum_codes", "log_shares", "shifted_log_shares", "gap"),
     ),
+    "hashes": ("hash_terms", "hash_records"),
+    "imputation": ("equal_to", "incomplete_rows", "impute_column", "impute_nearest"),
+    "normal": ("normal_rank", "normal_unrank"),
+    "splines": ("splines",),
     "outliers": ("power_of",),
-    "text": ("prepare", "words", "characters", "count", "damp", "weigh", "normalize", "densify"),
+    "text": ("prepare", "words", "characters", "count", "damp", "weigh", "normalize"),
+    "sparse": ("densify", "join", "keep", "scale", "clip"),
 }
 MODULES = {name: module for module, names in _BY_MODULE.items() for name in names}
 

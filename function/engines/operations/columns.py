@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from function.engines.operations import MOST_COLUMNS, CompiledInvalid, Parameters
+from function.engines.operations.sparse import Sparse
 
 Columns = Sequence[Sequence[Any]]
 DTYPES = ("f8", "f4", "i8", "b1")
@@ -50,12 +51,16 @@ def fill(parameters: Parameters) -> Callable[[Columns], Columns]:
 
 
 def codes(parameters: Parameters) -> Callable[[Columns], np.ndarray]:
-    """Return a float matrix with the code of each value's category; unknown values have one too, or are refused."""
+    """Return a float matrix with the code of each value's category.
+
+    Unknown values have a code too, one for all columns or one for each, or are refused (null).
+    """
     tables = _tables(parameters.lists("categories"), parameters.lists("codes"))
-    unknown = parameters.values("unknown")[0]
+    given = parameters.values("unknown")
+    unknown = given * len(tables) if len(given) == 1 else given
 
     def run(columns: Columns) -> np.ndarray:
-        return np.array(_look_up(tables, columns, [unknown] * len(tables)), np.float64).T
+        return np.array(_look_up(tables, columns, unknown), np.float64).T
 
     return run
 
@@ -65,19 +70,27 @@ def one_hot(parameters: Parameters) -> Callable[[Columns], np.ndarray]:
 
     A place that equals the width is no place. Unknown values have a place for each column, or are refused (null).
     """
-    places = parameters.lists("places")
     width = parameters.integer("width", 0, MOST_COLUMNS)
-    unknown = parameters.values("unknown")
-    used = [place for column in [*places, unknown] for place in column if place is not None]
-    if any(type(place) is not int or not 0 <= place <= width for place in used):
-        raise CompiledInvalid(f"one_hot: places: integers from 0 to {width} expected")
-    tables = _tables(parameters.lists("categories"), places)
+    places = _places(parameters, width)
 
     def run(columns: Columns) -> np.ndarray:
-        found = np.array(_look_up(tables, columns, unknown), np.intp)
+        found = places(columns)
         matrix = np.zeros((found.shape[1], width + 1))
         matrix[np.arange(found.shape[1]), found] = 1.0
         return matrix[:, :width]
+
+    return run
+
+
+def one_hot_sparse(parameters: Parameters) -> Callable[[Columns], Sparse]:
+    """Return what `one_hot` does as a sparse matrix, however wide."""
+    width = parameters.integer("width", 0, np.iinfo(np.int32).max)
+    places = _places(parameters, width)
+
+    def run(columns: Columns) -> Sparse:
+        found = places(columns).T
+        rows, _ = np.nonzero(found < width)
+        return Sparse(len(found), rows, found[found < width], np.ones(len(rows)))
 
     return run
 
@@ -86,6 +99,17 @@ def labels(parameters: Parameters) -> Callable[[np.ndarray], list[Any]]:
     """Return the class of each index."""
     classes = parameters.values("classes")
     return lambda indexes: [classes[index] for index in indexes.tolist()]
+
+
+def _places(parameters: Parameters, width: int) -> Callable[[Columns], np.ndarray]:
+    """Return what finds the place of each value's category (columns x rows)."""
+    places = parameters.lists("places")
+    unknown = parameters.values("unknown")
+    used = [place for column in [*places, unknown] for place in column if place is not None]
+    if any(type(place) is not int or not 0 <= place <= width for place in used):
+        raise CompiledInvalid(f"one_hot: places: integers from 0 to {width} expected")
+    tables = _tables(parameters.lists("categories"), places)
+    return lambda columns: np.array(_look_up(tables, columns, unknown), np.intp)
 
 
 def _tables(keys: list[list[Any]], values: list[list[Any]]) -> list[dict[Any, Any]]:

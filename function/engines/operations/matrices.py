@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from function.engines.operations import Parameters
+from function.engines.operations.sparse import Sparse
 
 Matrix = np.ndarray
 BINARY = {name: getattr(np, name) for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "power")}
@@ -19,20 +20,27 @@ UNARY = {
 DTYPES = ("f8", "f4", "i8", "b1")
 
 
-def cast(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+def cast(parameters: Parameters) -> Callable[[Matrix | Sparse], Matrix | Sparse]:
     """Return a matrix in another dtype."""
     dtype = np.dtype(parameters.choice("dtype", DTYPES))
-    return lambda matrix: matrix.astype(dtype)
+
+    def run(matrix: Matrix | Sparse) -> Matrix | Sparse:
+        if isinstance(matrix, Sparse):
+            return matrix._replace(data=matrix.data.astype(dtype))
+        return matrix.astype(dtype)
+
+    return run
 
 
-def finite(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+def finite(parameters: Parameters) -> Callable[[Matrix | Sparse], Matrix | Sparse]:
     """Return a matrix as it is; raises ValueError where it holds infinities, or NaN that is not allowed."""
     allow_nan = parameters.flag("allow_nan")
 
-    def run(matrix: Matrix) -> Matrix:
+    def run(matrix: Matrix | Sparse) -> Matrix | Sparse:
+        found = matrix.data if isinstance(matrix, Sparse) else matrix
         # Comparing each number would cost more, and a sum is finite only where all that it sums is.
-        if not math.isfinite(np.add.reduce(matrix, axis=None)):
-            bad = np.isinf(matrix) if allow_nan else ~np.isfinite(matrix)
+        if not math.isfinite(np.add.reduce(found, axis=None)):
+            bad = np.isinf(found) if allow_nan else ~np.isfinite(found)
             if bad.any():
                 raise ValueError("a number is missing, infinite, or too large for the model")
         return matrix
@@ -68,6 +76,11 @@ def arithmetic(parameters: Parameters) -> Callable[[Matrix], Matrix]:
 def apply(parameters: Parameters) -> Callable[[Matrix], Matrix]:
     """Return a unary ufunc of every number."""
     return UNARY[parameters.choice("ufunc", tuple(UNARY))]  # type: ignore[no-any-return]
+
+
+def by_column(_: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return a matrix as it is, column after column in memory, where that decides how the next operation adds up."""
+    return np.asfortranarray
 
 
 def select(parameters: Parameters) -> Callable[[Matrix], Matrix]:

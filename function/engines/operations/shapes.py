@@ -56,16 +56,10 @@ def power(parameters: Parameters) -> Callable[[Matrix], Matrix]:
 
 def rank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
     """Return each number's place among its column's quantiles (columns x references), from 0 to 1."""
-    quantiles = parameters.array("quantiles", "f", 2)
-    references = parameters.array("references", "f", 1)
-    if quantiles.shape[1:] != references.shape or not len(references):
-        raise CompiledInvalid("rank: a quantile for each reference expected")
+    quantiles, references = known_quantiles(parameters)
 
     def one(column: Matrix, known: Matrix) -> Matrix:
-        # Of equal quantiles the mean place, found by looking from both ends.
-        upward = np.interp(column, known, references)
-        downward = np.interp(-column, -known[::-1], -references[::-1])
-        place = np.where(np.isnan(column), column, 0.5 * (upward - downward))
+        place = between_quantiles(column, known, references)
         place = np.where(column == known[-1], 1.0, place)
         return np.where(column == known[0], 0.0, place)
 
@@ -73,6 +67,63 @@ def rank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
         return np.stack([one(column, known) for column, known in zip(matrix.T, quantiles, strict=True)], axis=1)
 
     return run
+
+
+def unrank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return which number has a place, from 0 to 1, among its column's quantiles (columns x references)."""
+    quantiles, references = known_quantiles(parameters)
+
+    def run(matrix: Matrix) -> Matrix:
+        pairs = zip(matrix.T, quantiles, strict=True)
+        return np.stack([np.interp(column, references, known) for column, known in pairs], axis=1)
+
+    return run
+
+
+def unpower(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return what `power` makes numbers of, in the arrangement that scikit-learn computes."""
+    exponents = parameters.array("exponents", "f", 1)
+    transform = {"yeo_johnson": _from_yeo_johnson, "box_cox": _from_box_cox}[
+        parameters.choice("method", ("yeo_johnson", "box_cox"))
+    ]
+
+    def run(matrix: Matrix) -> Matrix:
+        columns = [transform(column, exponent) for column, exponent in zip(matrix.T, exponents, strict=True)]
+        return np.stack(columns, axis=1)
+
+    return run
+
+
+def pool(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return the mean of each group of columns, one number added after the other; `groups` names each column's."""
+    groups = parameters.array("groups", "i", 1)
+    if not len(groups) or groups.min() < 0 or groups.max() >= len(groups):
+        raise CompiledInvalid("pool: a group for each column expected")
+    sizes = np.bincount(groups)
+
+    def run(matrix: Matrix) -> Matrix:
+        sums = np.zeros((len(matrix), len(sizes)))
+        for column, group in zip(matrix.T, groups, strict=True):
+            sums[:, group] += column
+        return sums / sizes
+
+    return run
+
+
+def known_quantiles(parameters: Parameters) -> tuple[Matrix, Matrix]:
+    """Return the quantiles of columns and the references that they stand for."""
+    quantiles = parameters.array("quantiles", "f", 2)
+    references = parameters.array("references", "f", 1)
+    if quantiles.shape[1:] != references.shape or not len(references):
+        raise CompiledInvalid("rank: a quantile for each reference expected")
+    return quantiles, references
+
+
+def between_quantiles(column: Matrix, known: Matrix, references: Matrix) -> Matrix:
+    """Return the places of numbers among quantiles; of equal ones the mean place, found by looking from both ends."""
+    upward = np.interp(column, known, references)
+    downward = np.interp(-column, -known[::-1], -references[::-1])
+    return np.where(np.isnan(column), column, 0.5 * (upward - downward))
 
 
 def bins(parameters: Parameters) -> Callable[[Matrix], Matrix]:
@@ -113,6 +164,26 @@ def _yeo_johnson(numbers: Matrix, exponent: float) -> Matrix:
     rest = 2 - exponent
     powered[negative] = -falling if abs(rest) <= small else -np.expm1(rest * falling) / rest
     return powered
+
+
+def _from_yeo_johnson(numbers: Matrix, exponent: float) -> Matrix:
+    found = np.zeros_like(numbers)
+    positive = numbers >= 0
+    rest = 2 - exponent
+    if abs(exponent) < np.spacing(1.0):
+        found[positive] = np.exp(numbers[positive]) - 1
+    else:
+        found[positive] = np.power(numbers[positive] * exponent + 1, 1 / exponent) - 1
+    if abs(rest) > np.spacing(1.0):
+        found[~positive] = 1 - np.power(-rest * numbers[~positive] + 1, 1 / rest)
+    else:
+        found[~positive] = 1 - np.exp(-numbers[~positive])
+    return found
+
+
+def _from_box_cox(numbers: Matrix, exponent: float) -> Matrix:
+    found: Matrix = np.exp(numbers if exponent == 0 else np.log1p(exponent * numbers) / exponent)
+    return found
 
 
 def _box_cox(numbers: Matrix, exponent: float) -> Matrix:

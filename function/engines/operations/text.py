@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-from function.engines.operations import MOST_COLUMNS, CompiledInvalid, Parameters
+from function.engines.operations import CompiledInvalid, Parameters
 from function.engines.operations.sparse import Sparse
 
 Texts = Sequence[str]
@@ -87,26 +87,28 @@ def weigh(parameters: Parameters) -> Callable[[Sparse], Sparse]:
 
 def normalize(parameters: Parameters) -> Callable[[Sparse], Sparse]:
     """Return every row over its length; a row of zeros stays."""
-    squares = parameters.choice("norm", ("l1", "l2")) == "l2"
+    lengths = {"l1": _sums, "l2": _roots, "max": _largest}[parameters.choice("norm", ("l1", "l2", "max"))]
 
     def run(counts: Sparse) -> Sparse:
-        sums = counts.sum_rows(counts.data**2 if squares else np.abs(counts.data))
-        lengths = np.sqrt(sums) if squares else sums
-        return counts._replace(data=counts.data / lengths.take(counts.rows))
+        found = lengths(counts)
+        return counts._replace(data=counts.data / np.where(found == 0, 1.0, found).take(counts.rows))
 
     return run
 
 
-def densify(parameters: Parameters) -> Callable[[Sparse], np.ndarray]:
-    """Return a sparse matrix as a dense one."""
-    width = parameters.integer("width", 0, MOST_COLUMNS)
+def _sums(counts: Sparse) -> np.ndarray:
+    return counts.sum_rows(np.abs(counts.data))
 
-    def run(matrix: Sparse) -> np.ndarray:
-        dense = np.zeros((matrix.row_count, width))
-        dense[matrix.rows, matrix.columns] = matrix.data
-        return dense
 
-    return run
+def _roots(counts: Sparse) -> np.ndarray:
+    lengths: np.ndarray = np.sqrt(counts.sum_rows(counts.data**2))
+    return lengths
+
+
+def _largest(counts: Sparse) -> np.ndarray:
+    largest = np.zeros(counts.row_count)
+    np.maximum.at(largest, counts.rows, np.abs(counts.data))
+    return largest
 
 
 def _pattern(text: str) -> re.Pattern[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from function.engines.operations import CompiledInvalid, Parameters
+from function.engines.operations.sparse import Sparse
 
 Matrix = np.ndarray
 BLOCK = 1 << 14  # walks under way at once: their state stays in the processor's cache
@@ -104,6 +105,19 @@ def sum_leaves(parameters: Parameters) -> Callable[[Matrix], Matrix]:
         else:
             held = values[0].take(leaves.reshape(trees // outputs, outputs, count)).swapaxes(0, 1)
         return _sums(start, held)
+
+    return run
+
+
+def one_hot_leaves(parameters: Parameters) -> Callable[[Matrix], Sparse]:
+    """Return for each row a 1 in the place of each of its leaves; `places` holds one for every node."""
+    places = parameters.array("places", "i", 1)
+    if places.min(initial=0) < 0:
+        raise CompiledInvalid("one_hot_leaves: places from 0 on expected")
+
+    def run(leaves: Matrix) -> Sparse:
+        trees, count = leaves.shape
+        return Sparse(count, np.repeat(np.arange(count), trees), places.take(leaves.T.ravel()), np.ones(leaves.size))
 
     return run
 
