@@ -69,6 +69,7 @@ MODELS = [
     *(lm.LogisticRegression(), lm.RidgeClassifier(), lm.Ridge(), lm.PoissonRegressor(), DecisionTreeClassifier()),
     *(RandomForestClassifier(7), ExtraTreesRegressor(7), GradientBoostingClassifier(n_estimators=4)),
     *(HistGradientBoostingClassifier(max_iter=4), HistGradientBoostingRegressor(max_iter=4)),
+    HistGradientBoostingClassifier(max_iter=4, categorical_features=[0], min_samples_leaf=3),
     *(FixedThresholdClassifier(lm.LogisticRegression(), threshold=0.3), lm.SGDClassifier(loss="modified_huber")),
 ]
 
