@@ -40,6 +40,7 @@ from sklearn.model_selection import (
 )
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import MultiOutputRegressor, RegressorChain
+from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -146,6 +147,7 @@ MADE: dict[type, Callable[[], Any]] = {
     RandomizedSearchCV: lambda: RandomizedSearchCV(INNER, {"C": [0.1, 1.0]}, n_iter=2, cv=2),
     TransformedTargetRegressor: lambda: TransformedTargetRegressor(func=np.log1p, inverse_func=np.expm1),
     TunedThresholdClassifierCV: lambda: TunedThresholdClassifierCV(INNER, cv=2),
+    LocalOutlierFactor: lambda: make_pipeline(StandardScaler(), LocalOutlierFactor(novelty=True)),
     KernelRidge: lambda: KernelRidge(kernel="rbf", gamma=0.01),
     lm.SGDClassifier: lambda: lm.SGDClassifier(loss="log_loss", random_state=0),
     **{cls: lambda cls=cls: cls(n_components=1) for cls in (CCA, PLSCanonical)},  # type: ignore[dict-item]

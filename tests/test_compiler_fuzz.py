@@ -25,6 +25,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.feature_selection import SelectKBest, VarianceThreshold
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
     KBinsDiscretizer,
@@ -70,6 +71,7 @@ MODELS = [
     *(RandomForestClassifier(7), ExtraTreesRegressor(7), GradientBoostingClassifier(n_estimators=4)),
     *(HistGradientBoostingClassifier(max_iter=4), HistGradientBoostingRegressor(max_iter=4)),
     HistGradientBoostingClassifier(max_iter=4, categorical_features=[0], min_samples_leaf=3),
+    *(KNeighborsClassifier(4), KNeighborsRegressor(3, weights="distance"), KNeighborsClassifier(3, algorithm="brute")),
     *(FixedThresholdClassifier(lm.LogisticRegression(), threshold=0.3), lm.SGDClassifier(loss="modified_huber")),
 ]
 

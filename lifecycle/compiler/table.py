@@ -8,12 +8,11 @@ from lifecycle.compiler import CONVERTERS
 
 WHY = {
     "has no converter yet": (
-        *("BernoulliRBM", "Birch", "EllipticEnvelope", "FeatureAgglomeration", "FeatureHasher"),
+        *("BernoulliRBM", "EllipticEnvelope", "FeatureAgglomeration", "FeatureHasher"),
         *("HashingVectorizer", "KernelCenterer", "NeighborhoodComponentsAnalysis"),
         *("PLSSVD", "PatchExtractor", "SparseCoder"),
     ),
     "transforms targets, not the rows of a request": ("LabelBinarizer", "LabelEncoder", "MultiLabelBinarizer"),
-    "gives the rows that it was fitted on no new ones beside them": ("AffinityPropagation", "MeanShift"),
     "solves an optimization for each row, whose last bits depend on the solver": (
         *("DictionaryLearning", "LatentDirichletAllocation", "MiniBatchDictionaryLearning", "MiniBatchNMF"),
         *("MiniBatchSparsePCA", "NMF", "SparsePCA"),
@@ -26,8 +25,8 @@ WHY = {
     "adds sparse products in an order that a dense product does not keep": ("SparseRandomProjection",),
     "has several targets with classes": ("ClassifierChain", "MultiOutputClassifier"),
     "keeps every training row, and a row's neighbours may tie": (
-        *("KNNImputer", "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "LabelPropagation"),
-        *("LabelSpreading", "LocalOutlierFactor", "RadiusNeighborsClassifier", "RadiusNeighborsRegressor"),
+        *("KNNImputer", "KNeighborsTransformer", "LabelPropagation"),
+        *("LabelSpreading", "RadiusNeighborsClassifier", "RadiusNeighborsRegressor"),
         "RadiusNeighborsTransformer",
     ),
 }

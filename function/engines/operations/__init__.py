@@ -21,6 +21,10 @@ _BY_MODULE = {
     "likelihoods": (
         *("scaled_squares", "sum_squares", "mark", "sum_codes", "log_shares", "shifted_log_shares", "gap"),
     ),
+    "neighbors": (
+        *("neighbors", "first_neighbor", "nearness", "class_votes", "heaviest_class", "neighbor_means"),
+        "local_outlier",
+    ),
     "outliers": ("power_of",),
     "text": ("prepare", "words", "characters", "count", "damp", "weigh", "normalize", "densify"),
 }
