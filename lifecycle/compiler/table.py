@@ -21,7 +21,6 @@ WHY = {
         *("AdditiveChi2Sampler", "Isomap", "KernelPCA", "LocallyLinearEmbedding", "Nystroem", "PolynomialCountSketch"),
         *("RBFSampler", "SkewedChi2Sampler"),
     ),
-    "cancels out: a sum of large terms of either sign": ("GaussianProcessClassifier", "GaussianProcessRegressor"),
     "adds sparse products in an order that a dense product does not keep": ("SparseRandomProjection",),
     "has several targets with classes": ("ClassifierChain", "MultiOutputClassifier"),
     "keeps every training row, and a row's neighbours may tie": (

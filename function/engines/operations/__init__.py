@@ -26,6 +26,7 @@ _BY_MODULE = {
         "local_outlier",
     ),
     "outliers": ("power_of",),
+    "processes": ("squared_gaps", "times", "raise_to", "averaged_logistic"),
     "text": ("prepare", "words", "characters", "count", "damp", "weigh", "normalize", "densify"),
 }
 MODULES = {name: module for module, names in _BY_MODULE.items() for name in names}
