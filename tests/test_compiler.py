@@ -14,6 +14,7 @@ from sklearn import linear_model as lm
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector, make_column_transformer
 from sklearn.cross_decomposition import CCA, PLSCanonical
+from sklearn.decomposition import KernelPCA
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -33,6 +34,7 @@ from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessR
 from sklearn.gaussian_process._gpc import _BinaryGaussianProcessClassifierLaplace
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.isotonic import IsotonicRegression
+from sklearn.kernel_approximation import RBFSampler
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import (
     FixedThresholdClassifier,
@@ -46,6 +48,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import (
     FunctionTransformer,
+    KernelCenterer,
     MinMaxScaler,
     OneHotEncoder,
     OrdinalEncoder,
@@ -152,7 +155,10 @@ MADE: dict[type, Callable[[], Any]] = {
     LocalOutlierFactor: lambda: make_pipeline(StandardScaler(), LocalOutlierFactor(novelty=True)),
     GaussianProcessClassifier: lambda: make_pipeline(StandardScaler(), GaussianProcessClassifier()),
     GaussianProcessRegressor: lambda: make_pipeline(StandardScaler(), GaussianProcessRegressor(alpha=0.1)),
+    KernelCenterer: lambda: FrozenEstimator(KernelCenterer().fit(NUMBERS[[*"abcd", "count"]].head())),
     KernelRidge: lambda: KernelRidge(kernel="rbf", gamma=0.01),
+    KernelPCA: lambda: make_pipeline(MinMaxScaler(clip=True), KernelPCA(3)),
+    RBFSampler: lambda: make_pipeline(MinMaxScaler(clip=True), RBFSampler(random_state=0)),
     lm.SGDClassifier: lambda: lm.SGDClassifier(loss="log_loss", random_state=0),
     **{cls: lambda cls=cls: cls(n_components=1) for cls in (CCA, PLSCanonical)},  # type: ignore[dict-item]
     GaussianRandomProjection: lambda: GaussianRandomProjection(n_components=3),

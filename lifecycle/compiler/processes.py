@@ -77,7 +77,7 @@ def _gaps(matrix: Matrix, points: np.ndarray, scale: Any, program: Program) -> M
     """Add SciPy's squared distances of scaled rows and scaled points."""
     if scale is not None:
         matrix, points = arithmetic(matrix, "divide", scale, program), np.divide(points, scale)
-    return Matrix(program.add("squared_gaps", matrix.register, arrays={"points": points}), len(points))
+    return Matrix(program.add("gaps", matrix.register, form="squared", arrays={"points": points}), len(points))
 
 
 def _apply(matrix: Matrix, ufunc: str, program: Program) -> Matrix:

@@ -9,7 +9,7 @@ from lifecycle.compiler import CONVERTERS
 WHY = {
     "has no converter yet": (
         *("BernoulliRBM", "EllipticEnvelope", "FeatureAgglomeration", "FeatureHasher"),
-        *("HashingVectorizer", "KernelCenterer", "NeighborhoodComponentsAnalysis"),
+        *("HashingVectorizer", "NeighborhoodComponentsAnalysis"),
         *("PLSSVD", "PatchExtractor", "SparseCoder"),
     ),
     "transforms targets, not the rows of a request": ("LabelBinarizer", "LabelEncoder", "MultiLabelBinarizer"),
@@ -18,8 +18,8 @@ WHY = {
         *("MiniBatchSparsePCA", "NMF", "SparsePCA"),
     ),
     "magnifies the last bits of a product: a cosine, a kernel's eigenvectors": (
-        *("AdditiveChi2Sampler", "Isomap", "KernelPCA", "LocallyLinearEmbedding", "Nystroem", "PolynomialCountSketch"),
-        *("RBFSampler", "SkewedChi2Sampler"),
+        *("Isomap", "LocallyLinearEmbedding", "PolynomialCountSketch"),
+        *(),
     ),
     "adds sparse products in an order that a dense product does not keep": ("SparseRandomProjection",),
     "has several targets with classes": ("ClassifierChain", "MultiOutputClassifier"),

@@ -17,7 +17,7 @@ _BY_MODULE = {
     ),
     "shapes": ("normalize_rows", "exceeds", "power", "rank", "bins", "products"),
     "distances": ("distances", "smallest", "descend", "plus"),
-    "kernels": ("kernel", "kernel_sums", "dot", "most_wins"),
+    "kernels": ("kernel", "kernel_sums", "dot", "most_wins", "center", "over_sum", "chi2_waves"),
     "likelihoods": (
         *("scaled_squares", "sum_squares", "mark", "sum_codes", "log_shares", "shifted_log_shares", "gap"),
     ),
@@ -25,8 +25,8 @@ _BY_MODULE = {
         *("neighbors", "first_neighbor", "nearness", "class_votes", "heaviest_class", "neighbor_means"),
         "local_outlier",
     ),
-    "outliers": ("power_of",),
-    "processes": ("squared_gaps", "times", "raise_to", "averaged_logistic"),
+    "outliers": ("power_of", "quadratic"),
+    "processes": ("gaps", "times", "raise_to", "averaged_logistic"),
     "text": ("prepare", "words", "characters", "count", "damp", "weigh", "normalize", "densify"),
 }
 MODULES = {name: module for module, names in _BY_MODULE.items() for name in names}

@@ -30,15 +30,21 @@ U = (
 WHERE_ONE = 6.0  # the error function of 6 is 1 to the last bit
 
 
-def squared_gaps(parameters: Parameters) -> Callable[[Matrix], Matrix]:
-    """Return each row's squared distance from each point (a line each), summed feature after feature."""
+def gaps(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return how far each row is from each point (a line each), feature after feature: the sum of a term of each.
+
+    `squared` adds (x - y)**2, `absolute` |x - y|, `relative` (x - y)**2 / (x + y), for which no number is negative.
+    """
     columns = np.ascontiguousarray(parameters.array("points", "f", 2).T)
+    form = parameters.choice("form", tuple(TERMS))
+    term = TERMS[form]
 
     def run(matrix: Matrix) -> Matrix:
+        if form == "relative" and (matrix < 0).any():
+            raise ValueError("a number is negative")
         total = np.zeros((len(matrix), columns.shape[1]))
         for own, other in zip(matrix.T, columns, strict=True):
-            gap = own[:, None] - other
-            total += gap * gap
+            total += term(own[:, None], other)
         return total
 
     return run
@@ -77,6 +83,27 @@ def averaged_logistic(_: Parameters) -> Callable[[Matrix, Matrix], Matrix]:
         return np.stack([1 - chance, chance], axis=1)
 
     return run
+
+
+def _squared(own: Matrix, other: Matrix) -> Matrix:
+    gap: Matrix = own - other
+    return gap * gap  # type: ignore[no-any-return]
+
+
+def _absolute(own: Matrix, other: Matrix) -> Matrix:
+    return np.abs(own - other)  # type: ignore[no-any-return]
+
+
+def _relative(own: Matrix, other: Matrix) -> Matrix:
+    gap, whole = own - other, own + other
+    return np.where(whole != 0, gap * gap / np.where(whole != 0, whole, 1.0), 0.0)
+
+
+TERMS: dict[str, Callable[[Matrix, Matrix], Matrix]] = {
+    "squared": _squared,
+    "absolute": _absolute,
+    "relative": _relative,
+}
 
 
 def _erf(numbers: Matrix) -> Matrix:
