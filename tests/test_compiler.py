@@ -44,7 +44,7 @@ from sklearn.model_selection import (
 )
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import MultiOutputRegressor, RegressorChain
-from sklearn.neighbors import LocalOutlierFactor
+from sklearn.neighbors import LocalOutlierFactor, RadiusNeighborsClassifier, RadiusNeighborsRegressor
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -156,6 +156,8 @@ MADE: dict[type, Callable[[], Any]] = {
     GaussianProcessClassifier: lambda: make_pipeline(StandardScaler(), GaussianProcessClassifier()),
     GaussianProcessRegressor: lambda: make_pipeline(StandardScaler(), GaussianProcessRegressor(alpha=0.1)),
     KernelCenterer: lambda: FrozenEstimator(KernelCenterer().fit(NUMBERS[[*"abcd", "count"]].head())),
+    RadiusNeighborsClassifier: lambda: make_pipeline(StandardScaler(), RadiusNeighborsClassifier(9.0)),
+    RadiusNeighborsRegressor: lambda: make_pipeline(StandardScaler(), RadiusNeighborsRegressor(9.0)),
     KernelRidge: lambda: KernelRidge(kernel="rbf", gamma=0.01),
     KernelPCA: lambda: make_pipeline(MinMaxScaler(clip=True), KernelPCA(3)),
     RBFSampler: lambda: make_pipeline(MinMaxScaler(clip=True), RBFSampler(random_state=0)),

@@ -7,9 +7,16 @@ import pandas as pd
 import pytest
 from sklearn.cluster import AffinityPropagation, Birch, MeanShift
 from sklearn.compose import make_column_transformer
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, LocalOutlierFactor
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    KNeighborsRegressor,
+    LocalOutlierFactor,
+    RadiusNeighborsClassifier,
+    RadiusNeighborsRegressor,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.semi_supervised import LabelPropagation, LabelSpreading
 
 from function.engines.operations import CompiledInvalid, Parameters
 from function.engines.operations.neighbors import neighbors
@@ -75,6 +82,41 @@ def test_local_outliers_equal_scikit_learn(algorithm: Any) -> None:
     """How densely a row lies among its neighbours, and on which side of the threshold."""
     model = LocalOutlierFactor(7, novelty=True, algorithm=algorithm, contamination=0.1)
     holds(make_pipeline(StandardScaler(), model), FRAME, "amount")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree", "brute"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_all_rows_within_a_radius_equal_scikit_learn(metric: str, algorithm: Any, weights: Any) -> None:
+    """Votes and means are those of all rows within a radius, of which some rows have none."""
+    if algorithm == "brute" and weights == "distance" and metric == "euclidean":
+        pytest.skip("a training row's distance from itself is what cancels out in a product")
+    options = {**METRICS[metric], "algorithm": algorithm, "weights": weights}
+    holds(make_pipeline(StandardScaler(), RadiusNeighborsRegressor(1.4, **options)), FRAME, "amount")
+    if weights == "uniform":
+        model = RadiusNeighborsClassifier(1.4, outlier_label=1, **options)
+        holds(make_pipeline(StandardScaler(), model), frame_of(3), "kind")
+        on_the_radius = whole(200).drop(columns="kind")
+        holds(RadiusNeighborsRegressor(2.0, **options), on_the_radius, "amount")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rows_without_neighbours_are_refused_or_missing() -> None:
+    """Without a class for outliers such a row is refused; several numbers are all missing."""
+    holds(make_pipeline(StandardScaler(), RadiusNeighborsClassifier(9.0)), frame_of(2), "kind")
+    frame = NUMBERS.assign(kind=NUMBERS.kind * 1.5)
+    holds(make_pipeline(StandardScaler(), RadiusNeighborsRegressor(1.0)), frame, ["kind", "amount"])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kernel", ["rbf", "knn"])
+@pytest.mark.parametrize("cls", [LabelPropagation, LabelSpreading])
+def test_spread_labels_equal_scikit_learn(cls: Any, kernel: Any) -> None:
+    """Classes spread to rows that are near by a kernel, or by being neighbours."""
+    frame = frame_of(3)
+    frame.loc[::3, "kind"] = frame.kind.iloc[0]
+    holds(make_pipeline(StandardScaler(), cls(kernel=kernel, gamma=0.7, n_neighbors=5)), frame, "kind")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -4,8 +4,16 @@ from typing import Any
 
 import numpy as np
 from sklearn.cluster import AffinityPropagation, Birch, MeanShift
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, LocalOutlierFactor
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    KNeighborsRegressor,
+    LocalOutlierFactor,
+    RadiusNeighborsClassifier,
+    RadiusNeighborsRegressor,
+)
+from sklearn.semi_supervised import LabelPropagation, LabelSpreading
 
+from lifecycle.compiler.bayes import arithmetic, largest, project
 from lifecycle.compiler.distances import distances
 from lifecycle.compiler.linear import labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
@@ -96,6 +104,71 @@ def _mean(model: KNeighborsRegressor, value: Value, program: Program) -> Matrix 
     return Matrix(means, table.shape[1]) if targets.ndim == 2 else Vector(program.add("flatten", means))
 
 
+def _within(model: Any, targets: np.ndarray, means: bool, value: Value, program: Program) -> int:
+    """Add `radius_neighbors`, and the means or sums of what the neighbours have."""
+    if model.weights not in (None, "uniform", "distance"):
+        raise NotCompiled("calls a function for its weights")
+    form, power = _metric(model)
+    brute = model._fit_method == "brute"
+    if brute and form == "euclidean":
+        form = "products"
+    points = _kept(model) if brute else np.asarray(model._tree.data)
+    parameters = {"form": form, "power": power, "radius": float(model.radius), "means": means}
+    register = float64_of(value, program).register
+    by_distance = model.weights == "distance"
+    arrays = {"points": points, "targets": targets}
+    return program.add("within", register, by_distance=by_distance, arrays=arrays, **parameters)
+
+
+def _mean_within(model: RadiusNeighborsRegressor, value: Value, program: Program) -> Matrix | Vector:
+    targets = np.asarray(model._y, np.float64)
+    if model._y.dtype.kind != "f":  # no neighbours give NaN as an integer
+        raise NotCompiled("predicts whole numbers")
+    table = targets.reshape(len(targets), -1)
+    found = Matrix(_within(model, table, True, value, program), table.shape[1] + 1)
+    if targets.ndim == 1:
+        return Vector(program.add("pick", found.register, index=0))
+    columns = np.arange(table.shape[1])
+    return Matrix(program.add("select", found.register, arrays={"indexes": columns}), len(columns))
+
+
+def _chances_within(model: RadiusNeighborsClassifier, value: Value, program: Program) -> Matrix:
+    if model.outputs_2d_:
+        raise NotCompiled("has several targets with classes")
+    if model.weights == "distance":  # classes may have the same distances, added in another order
+        raise NotCompiled("adds its votes in the order of a search")
+    width = len(model.classes_)
+    given = (model._y[:, None] == np.arange(width)).astype(np.float64)
+    places = [-1]
+    if model.outlier_label_ is not None:
+        places = np.flatnonzero(model.classes_ == model.outlier_label_[0]).tolist()
+    if len(places) != 1:
+        raise NotCompiled("has a class of its own for rows without neighbours")
+    found = _within(model, given, False, value, program)
+    return Matrix(program.add("radius_votes", found, width=width, outlier=places[0]), width)
+
+
+def _voted_within(model: RadiusNeighborsClassifier, value: Value, program: Program) -> Labels:
+    chances = _chances_within(model, value, program)
+    return labels(model.classes_, program.add("largest", chances.register), program)
+
+
+def _spread_labels(model: Any, value: Value, program: Program) -> Matrix:
+    """Add `BaseLabelPropagation.predict_proba`."""
+    known = model.label_distributions_.astype(np.float64)
+    if model.kernel == "rbf":
+        kept = np.asarray(model.X_, np.float64)
+        squares = arithmetic(distances(value, kept, "squared", program), "multiply", -float(model.gamma), program)
+        kernel = Matrix(program.add("apply", squares.register, ufunc="exp"), len(kept))
+        sums = project(kernel, known, program).register
+    elif model.kernel == "knn":
+        found = _found(model.nn_fit, model.nn_fit.n_neighbors, value, program)
+        sums = program.add("neighbor_means", found, arrays={"targets": known})  # of as many neighbours each
+    else:
+        raise NotCompiled("has a kernel of its own")
+    return Matrix(program.add("over_sum", sums), known.shape[1])
+
+
 def _outlying(model: LocalOutlierFactor, value: Value, program: Program) -> Vector:
     """Add `LocalOutlierFactor.decision_function`."""
     found = _found(model, model.n_neighbors_, value, program)
@@ -134,11 +207,15 @@ def _far_subclusters(model: Birch, value: Value, program: Program) -> Matrix:
     return distances(value, model.subcluster_centers_, "euclidean", program)
 
 
+_SPREADING = {"predict": largest(_spread_labels), "predict_proba": _spread_labels}
 CONVERTERS: Converters = {
     AffinityPropagation: {"predict": _cluster},
     Birch: {"predict": _subcluster, "transform": _far_subclusters},
     KNeighborsClassifier: {"predict": _voted, "predict_proba": _chances},
     KNeighborsRegressor: {"predict": _mean},
     MeanShift: {"predict": _cluster},
+    RadiusNeighborsClassifier: {"predict": _voted_within, "predict_proba": _chances_within},
+    RadiusNeighborsRegressor: {"predict": _mean_within},
+    **dict.fromkeys((LabelPropagation, LabelSpreading), _SPREADING),
     LocalOutlierFactor: {"decision_function": _outlying, "predict": _inlying},
 }

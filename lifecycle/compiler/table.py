@@ -8,7 +8,7 @@ from lifecycle.compiler import CONVERTERS
 
 WHY = {
     "has no converter yet": (
-        *("BernoulliRBM", "EllipticEnvelope", "FeatureAgglomeration", "FeatureHasher"),
+        *("BernoulliRBM", "FeatureAgglomeration", "FeatureHasher"),
         *("HashingVectorizer", "NeighborhoodComponentsAnalysis"),
         *("PLSSVD", "PatchExtractor", "SparseCoder"),
     ),
@@ -19,15 +19,11 @@ WHY = {
     ),
     "magnifies the last bits of a product: a cosine, a kernel's eigenvectors": (
         *("Isomap", "LocallyLinearEmbedding", "PolynomialCountSketch"),
-        *(),
     ),
     "adds sparse products in an order that a dense product does not keep": ("SparseRandomProjection",),
     "has several targets with classes": ("ClassifierChain", "MultiOutputClassifier"),
-    "keeps every training row, and a row's neighbours may tie": (
-        *("KNNImputer", "KNeighborsTransformer", "LabelPropagation"),
-        *("LabelSpreading", "RadiusNeighborsClassifier", "RadiusNeighborsRegressor"),
-        "RadiusNeighborsTransformer",
-    ),
+    "gives a sparse matrix as wide as the training has rows": ("KNeighborsTransformer", "RadiusNeighborsTransformer"),
+    "keeps every training row, and a row's neighbours may tie": ("KNNImputer",),
 }
 
 

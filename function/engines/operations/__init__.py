@@ -23,7 +23,7 @@ _BY_MODULE = {
     ),
     "neighbors": (
         *("neighbors", "first_neighbor", "nearness", "class_votes", "heaviest_class", "neighbor_means"),
-        "local_outlier",
+        *("local_outlier", "within", "radius_votes"),
     ),
     "outliers": ("power_of", "quadratic"),
     "processes": ("gaps", "times", "raise_to", "averaged_logistic"),

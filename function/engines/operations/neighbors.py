@@ -283,6 +283,55 @@ def local_outlier(parameters: Parameters) -> Callable[[Neighbors], Matrix]:
     return run
 
 
+def within(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return means of what the kept rows within a radius have (`targets`, a line each), or their sums.
+
+    Sums are for votes, and a row that has no neighbour gives zeros, means NaN. The last column counts the neighbours.
+    """
+    points, targets = parameters.array("points", "f", 2), parameters.array("targets", "f", 2)
+    form, power = parameters.choice("form", FORMS), parameters.number("power")
+    measure = _Measure(points, form, power)
+    radius = float(measure.reduce(np.array(parameters.number("radius"))))
+    by_distance, means = parameters.flag("by_distance"), parameters.flag("means")
+    if len(points) != len(targets) or not len(points):
+        raise CompiledInvalid("within: a line of targets for each point expected")
+    step = max(MOST_DISTANCES // len(points), 1)
+
+    def block(matrix: Matrix) -> Matrix:
+        reduced = measure.reduced(matrix)
+        inside = reduced <= radius
+        weights = inside.astype(np.float64)
+        if by_distance:
+            same = inside & (reduced == 0.0)
+            weights = np.where(inside, 1.0 / measure.distance(reduced), 0.0)
+            weights = np.where(same.any(axis=1, keepdims=True), same, weights)
+        sums = weights @ targets
+        if means:
+            sums /= weights.sum(axis=1, keepdims=True)
+        return np.concatenate([sums, inside.sum(axis=1, keepdims=True)], axis=1)
+
+    def run(matrix: Matrix) -> Matrix:
+        return np.concatenate([block(matrix[start : start + step]) for start in range(0, len(matrix), step)])
+
+    return run
+
+
+def radius_votes(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return shares of votes; a row without neighbours (0 in the last column) goes to `outlier`, or is refused (-1)."""
+    width = parameters.integer("width", 1, MOST_COLUMNS)
+    outlier = parameters.integer("outlier", -1, width - 1)
+
+    def run(found: Matrix) -> Matrix:
+        votes, alone = found[:, :width].copy(), found[:, -1] == 0
+        if outlier == -1 and alone.any():
+            raise ValueError("a row has no neighbours")
+        votes[alone, outlier] = 1.0
+        shares: Matrix = votes / votes.sum(axis=1, keepdims=True)
+        return shares
+
+    return run
+
+
 def _refuse_weightless(weights: Matrix | None) -> None:
     if weights is not None and (weights == 0).all(axis=1).any():
         raise ValueError("a row is too far from all others")
