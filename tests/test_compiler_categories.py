@@ -8,9 +8,14 @@ import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from function.engines.numpy_engine import read_compiled
+from function.engines.sklearn_engine import SklearnEngine
+from lifecycle.compiler import compile_pipeline
+from lifecycle.signature import learn_features, learn_signature
 from tests.test_compiler import holds, prove
 
 ROWS = 240
@@ -99,3 +104,25 @@ def test_text_of_two_dtypes_is_split_by_name() -> None:
         named = rows.assign(city=text)
         proof = prove(model.fit(named.drop(columns="kind"), named.kind), named, "kind")
         assert proof.verdict == "holds", proof.reason
+
+
+def test_categories_of_single_precision_are_found() -> None:
+    """0.7 is a category of a float32 column, which holds another number, 0.699999988, in its place."""
+    random = np.random.default_rng(3)
+    rows = pd.DataFrame({"rate": random.choice(np.array([0.3, 0.7], np.float32), ROWS), "z": random.normal(size=ROWS)})
+    rows["amount"] = rows.rate * 9 + rows.z
+    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["rate"]), ("passthrough", ["z"]))
+    model = make_pipeline(columns, Ridge()).fit(rows[["rate", "z"]], rows.amount)
+    signature = learn_signature(model, rows, learn_features(rows[["rate", "z"]], {}), ["amount"], "regression")
+    compiled = read_compiled(compile_pipeline(model, signature))
+    columns_asked = {"rate": [0.7, 0.3, 0.5], "z": [0.0, 1.0, 2.0]}
+    expected = SklearnEngine(model, signature).predict(columns_asked, ["predict"])
+    assert compiled.predict(columns_asked, ["predict"])["predict"] == pytest.approx(expected["predict"], rel=1e-12)
+
+
+def test_infinite_numbers_are_no_categories() -> None:
+    """What became infinite on its way to an encoder is refused, as scikit-learn refuses it."""
+    rows = frame(2, False)[["visits", "age", "kind"]].astype({"visits": float})
+    steps = (FunctionTransformer(np.exp), OneHotEncoder(handle_unknown="ignore", sparse_output=False))
+    columns = make_column_transformer((make_pipeline(*steps), ["visits"]), (StandardScaler(), ["age"]))
+    holds(make_pipeline(columns, LogisticRegression()), rows, "kind")
