@@ -14,6 +14,7 @@ from sklearn import linear_model as lm
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector, make_column_transformer
 from sklearn.cross_decomposition import CCA, PLSCanonical
+from sklearn.decomposition import KernelPCA
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -30,8 +31,11 @@ from sklearn.ensemble import (
 from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
+from sklearn.gaussian_process._gpc import _BinaryGaussianProcessClassifierLaplace
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.isotonic import IsotonicRegression
+from sklearn.kernel_approximation import RBFSampler
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import (
     FixedThresholdClassifier,
@@ -41,10 +45,16 @@ from sklearn.model_selection import (
 )
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import MultiOutputRegressor, RegressorChain
-from sklearn.neighbors import NeighborhoodComponentsAnalysis
+from sklearn.neighbors import (
+    LocalOutlierFactor,
+    NeighborhoodComponentsAnalysis,
+    RadiusNeighborsClassifier,
+    RadiusNeighborsRegressor,
+)
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import (
     FunctionTransformer,
+    KernelCenterer,
     MinMaxScaler,
     OneHotEncoder,
     OrdinalEncoder,
@@ -148,7 +158,15 @@ MADE: dict[type, Callable[[], Any]] = {
     RandomizedSearchCV: lambda: RandomizedSearchCV(INNER, {"C": [0.1, 1.0]}, n_iter=2, cv=2),
     TransformedTargetRegressor: lambda: TransformedTargetRegressor(func=np.log1p, inverse_func=np.expm1),
     TunedThresholdClassifierCV: lambda: TunedThresholdClassifierCV(INNER, cv=2),
+    LocalOutlierFactor: lambda: make_pipeline(StandardScaler(), LocalOutlierFactor(novelty=True)),
+    GaussianProcessClassifier: lambda: make_pipeline(StandardScaler(), GaussianProcessClassifier()),
+    GaussianProcessRegressor: lambda: make_pipeline(StandardScaler(), GaussianProcessRegressor(alpha=0.1)),
+    KernelCenterer: lambda: FrozenEstimator(KernelCenterer().fit(NUMBERS[[*"abcd", "count"]].head())),
+    RadiusNeighborsClassifier: lambda: make_pipeline(StandardScaler(), RadiusNeighborsClassifier(9.0)),
+    RadiusNeighborsRegressor: lambda: make_pipeline(StandardScaler(), RadiusNeighborsRegressor(9.0)),
     KernelRidge: lambda: KernelRidge(kernel="rbf", gamma=0.01),
+    KernelPCA: lambda: make_pipeline(MinMaxScaler(clip=True), KernelPCA(3)),
+    RBFSampler: lambda: make_pipeline(MinMaxScaler(clip=True), RBFSampler(random_state=0)),
     lm.SGDClassifier: lambda: lm.SGDClassifier(loss="log_loss", random_state=0),
     **{cls: lambda cls=cls: cls(n_components=1) for cls in (CCA, PLSCanonical)},  # type: ignore[dict-item]
     NeighborhoodComponentsAnalysis: lambda: make_pipeline(NeighborhoodComponentsAnalysis(max_iter=3), INNER),
@@ -172,8 +190,11 @@ MADE: dict[type, Callable[[], Any]] = {
     ),
     OutputCodeClassifier: lambda: OutputCodeClassifier(INNER, code_size=3),
 }
-# Tried on texts and dictionaries, below and in tests/test_compiler_sparse.py.
-NO_NUMBERS = (CountVectorizer, DictVectorizer, FeatureHasher, HashingVectorizer, TfidfTransformer, TfidfVectorizer)
+# What takes no numbers is tried below and in tests/test_compiler_sparse.py, what is inside of another class with it.
+NOT_ALONE = (
+    *(CountVectorizer, DictVectorizer, FeatureHasher, HashingVectorizer, TfidfTransformer, TfidfVectorizer),
+    _BinaryGaussianProcessClassifierLaplace,
+)
 BINARY = (FixedThresholdClassifier, TunedThresholdClassifierCV)
 SEVERAL_TARGETS = (
     *(lm.MultiTaskElasticNet, lm.MultiTaskElasticNetCV, lm.MultiTaskLasso, lm.MultiTaskLassoCV),
@@ -182,7 +203,7 @@ SEVERAL_TARGETS = (
 
 
 @pytest.mark.filterwarnings("ignore")  # of convergence: how well a model fits does not matter here
-@pytest.mark.parametrize("cls", [cls for cls in CONVERTERS if cls not in NO_NUMBERS], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", [cls for cls in CONVERTERS if cls not in NOT_ALONE], ids=lambda cls: cls.__name__)
 def test_every_compiled_class_equals_scikit_learn(cls: type) -> None:
     """A class that has a converter gives what scikit-learn gives, on its data and on hard rows."""
     estimator: BaseEstimator = MADE.get(cls, cls)()

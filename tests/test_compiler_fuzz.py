@@ -28,6 +28,7 @@ from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, 
 from sklearn.feature_selection import SelectKBest, VarianceThreshold
 from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import BernoulliRBM
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
@@ -95,6 +96,8 @@ MODELS = [
     *(lm.LogisticRegression(), lm.RidgeClassifier(), lm.Ridge(), lm.PoissonRegressor(), DecisionTreeClassifier()),
     *(RandomForestClassifier(7), ExtraTreesRegressor(7), GradientBoostingClassifier(n_estimators=4)),
     *(HistGradientBoostingClassifier(max_iter=4), HistGradientBoostingRegressor(max_iter=4)),
+    HistGradientBoostingClassifier(max_iter=4, categorical_features=[0], min_samples_leaf=3),
+    *(KNeighborsClassifier(4), KNeighborsRegressor(3, weights="distance"), KNeighborsClassifier(3, algorithm="brute")),
     *(FixedThresholdClassifier(lm.LogisticRegression(), threshold=0.3), lm.SGDClassifier(loss="modified_huber")),
     TransformedTargetRegressor(lm.Ridge(), transformer=QuantileTransformer(n_quantiles=9)),
     TransformedTargetRegressor(DecisionTreeRegressor(), transformer=PowerTransformer()),

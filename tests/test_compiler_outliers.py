@@ -3,7 +3,10 @@
 from typing import Any
 
 import pytest
+from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from tests.test_compiler import NUMBERS, holds, mixed
 
@@ -21,6 +24,15 @@ def test_isolated_rows_equal_scikit_learn(name: str, dtype: str) -> None:
     """Scores are the same to the last bit that decides, for float64 and for float32 frames."""
     frame = NUMBERS.drop(columns="kind").astype(dict.fromkeys([*"abcd", "count"], dtype))
     holds(MODELS[name], frame, "amount")
+
+
+@pytest.mark.parametrize("contamination", [0.1, 0.02])
+def test_rows_outside_of_an_ellipse_equal_scikit_learn(contamination: float) -> None:
+    """Distances in the fitted covariance are the same to the last bit that decides, scaled and not."""
+    frame = NUMBERS.drop(columns="kind")
+    model = EllipticEnvelope(contamination=contamination, random_state=0)
+    holds(model, frame, "amount")
+    holds(make_pipeline(StandardScaler(), model), frame, "amount")
 
 
 def test_missing_numbers_are_isolated_too() -> None:

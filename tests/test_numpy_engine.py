@@ -109,6 +109,7 @@ HOSTILE: dict[str, Callable[[bytes], bytes]] = {
     "pickle": lambda content: packed({"program": np.array([{"a": 1}], dtype=object)}),
     "compressed": lambda content: packed({"program": np.zeros(10_000_000, np.uint8)}, compressed=True),
     "petabyte": lambda content: huge_header(),
+    "long-and-empty": lambda content: packed({**arrays_of(content), "empty": np.empty((10**13, 0))}),
     "no-program": lambda content: packed({"other": np.zeros(3)}),
     "no-json": lambda content: packed({"program": np.zeros(3, np.uint8)}),
     "deep-json": lambda content: packed({"program": np.frombuffer(b"[" * 100_000, np.uint8)}),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from function.engines.operations import MODULES, CompiledInvalid, Parameters
+from function.engines.operations import MODULES, MOST_COLUMNS, CompiledInvalid, Parameters
 
 if TYPE_CHECKING:  # the contract and validation need pydantic
     from function.contract import Method
@@ -171,6 +171,8 @@ def _array(content: bytes) -> np.ndarray:
     array = np.frombuffer(content, dtype, offset=stream.tell())
     if min(shape, default=0) < 0 or array.size != np.prod(shape, dtype=object):
         raise CompiledInvalid(f"{array.size} numbers do not have the shape {shape}")
+    if max(shape, default=0) > max(array.size, MOST_COLUMNS):  # an operation would make something of so many rows
+        raise CompiledInvalid(f"an array without numbers has the shape {shape}")
     return array.reshape(shape)
 
 

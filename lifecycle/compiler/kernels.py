@@ -1,18 +1,23 @@
-"""Converters of models that compare rows with kept ones by a kernel: support vector machines and kernel ridge."""
+"""Converters of what compares rows with kept ones by a kernel: support vector machines, kernel ridge, embeddings."""
 
+from collections.abc import Callable
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from sklearn.decomposition import KernelPCA
+from sklearn.kernel_approximation import AdditiveChi2Sampler, Nystroem, RBFSampler, SkewedChi2Sampler
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import SGDOneClassSVM
+from sklearn.preprocessing import KernelCenterer
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
 from lifecycle.compiler.bayes import arithmetic, project
 from lifecycle.compiler.distances import distances
 from lifecycle.compiler.linear import affine, labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.values import Labels, Matrix, Value, Vector, float64_of
+from lifecycle.compiler.values import Labels, Matrix, Value, Vector, finite, float64_of
 
 KERNELS = ("linear", "rbf", "poly", "sigmoid")
 Sum = tuple[np.ndarray, np.ndarray]  # which support vectors, and their weights
@@ -96,31 +101,132 @@ def _linear_inlier(model: SGDOneClassSVM, value: Value, program: Program) -> Lab
 
 
 def _ridge(model: KernelRidge, value: Value, program: Program) -> Matrix | Vector:
-    kernel = _pairwise(model, value, program)
+    kernel = _pairwise(model, model.X_fit_, model.gamma, value, program)
     if model.dual_coef_.ndim == 1:
         return Vector(program.add("dot", kernel.register, arrays={"weights": model.dual_coef_.astype(np.float64)}))
     return project(kernel, model.dual_coef_, program)
 
 
-def _pairwise(model: KernelRidge, value: Value, program: Program) -> Matrix:
-    """Add scikit-learn's own kernels (`pairwise_kernels`), where they are never large."""
-    if model.kernel not in ("rbf", "sigmoid"):
-        raise NotCompiled(f"has the kernel {model.kernel}, of which sums cancel out")
-    if hasattr(model.X_fit_, "toarray"):
+def _principal(model: KernelPCA, value: Value, program: Program) -> Matrix:
+    kernel = _pairwise(model, model.X_fit_, model.gamma_, value, program)
+    known = model.eigenvalues_ != 0
+    scaled = np.zeros_like(model.eigenvectors_)
+    scaled[:, known] = model.eigenvectors_[:, known] / np.sqrt(model.eigenvalues_[known])
+    return project(_centered(model._centerer, kernel, program), scaled, program)
+
+
+def _centered(model: KernelCenterer, value: Value, program: Program) -> Matrix:
+    matrix = float64_of(value, program)
+    arrays = {"means": model.K_fit_rows_.astype(np.float64)}
+    return Matrix(program.add("center", matrix.register, whole=float(model.K_fit_all_), arrays=arrays), matrix.width)
+
+
+def _embedded(model: Nystroem, value: Value, program: Program) -> Matrix:
+    parameters = model._get_kernel_params() if isinstance(model.kernel, str) else {}
+    numbers = SimpleNamespace(**{"kernel": model.kernel, "degree": 3, "coef0": 1, "gamma": None, **parameters})
+    kernel = _pairwise(numbers, model.components_, numbers.gamma, value, program)
+    return project(kernel, model.normalization_.T, program)
+
+
+def _waves(model: RBFSampler | SkewedChi2Sampler, matrix: Matrix, factor: float, program: Program) -> Matrix:
+    shifted = arithmetic(project(matrix, model.random_weights_, program), "add", model.random_offset_, program)
+    waves = Matrix(program.add("apply", shifted.register, ufunc="cos"), shifted.width)
+    return arithmetic(waves, "multiply", factor, program)
+
+
+def _radial_waves(model: RBFSampler, value: Value, program: Program) -> Matrix:
+    if model.random_weights_.dtype != np.float64:
+        raise NotCompiled("was fitted on float32 numbers")
+    return _waves(model, float64_of(value, program), (2.0 / model.n_components) ** 0.5, program)
+
+
+def _skewed_waves(model: SkewedChi2Sampler, value: Value, program: Program) -> Matrix:
+    if model.random_weights_.dtype != np.float64:
+        raise NotCompiled("was fitted on float32 numbers")
+    shifted = arithmetic(float64_of(value, program), "add", model.skewedness, program)
+    logs = Matrix(program.add("apply", shifted.register, ufunc="log"), shifted.width)
+    # What is not above zero has no finite logarithm, and is refused.
+    return _waves(model, finite(logs, program), np.sqrt(2.0) / np.sqrt(model.n_components), program)
+
+
+def _chi2_waves(model: AdditiveChi2Sampler, value: Value, program: Program) -> Matrix:
+    steps, interval = model.sample_steps, model.sample_interval
+    if interval is None:
+        interval = {1: 0.8, 2: 0.5, 3: 0.4}[steps]
+    matrix = float64_of(value, program)
+    register = program.add("chi2_waves", matrix.register, steps=int(steps), interval=float(interval))
+    return Matrix(register, matrix.width * (2 * steps - 1))
+
+
+def _pairwise(model: Any, kept: Any, gamma: float | None, value: Value, program: Program) -> Matrix:
+    """Add scikit-learn's own kernels (`pairwise_kernels`)."""
+    if model.kernel not in PAIRWISE:
+        raise NotCompiled(f"has the kernel {model.kernel}")
+    if hasattr(kept, "toarray"):
         raise NotCompiled("was fitted on sparse rows")
-    kept = model.X_fit_.astype(np.float64)
-    gamma = 1.0 / kept.shape[1] if model.gamma is None else model.gamma
-    if model.kernel == "rbf":
-        squares = arithmetic(distances(value, kept, "squared", program), "multiply", -gamma, program)
-        return Matrix(program.add("apply", squares.register, ufunc="exp"), len(kept))
+    kept = np.asarray(kept, np.float64)
+    if model.kernel == "chi2":
+        gamma = 1.0 if gamma is None else gamma
+    gamma = 1.0 / kept.shape[1] if gamma is None else gamma
+    return PAIRWISE[model.kernel](model, kept, float(gamma), value, program)
+
+
+def _linear(_: Any, kept: np.ndarray, __: float, value: Value, program: Program) -> Matrix:
+    return distances(value, kept, "product", program)
+
+
+def _radial(_: Any, kept: np.ndarray, gamma: float, value: Value, program: Program) -> Matrix:
+    squares = arithmetic(distances(value, kept, "squared", program), "multiply", -gamma, program)
+    return Matrix(program.add("apply", squares.register, ufunc="exp"), len(kept))
+
+
+def _shifted(model: Any, kept: np.ndarray, gamma: float, value: Value, program: Program) -> Matrix:
     products = distances(value, kept, "product", program)
-    shifted = arithmetic(arithmetic(products, "multiply", gamma, program), "add", model.coef0, program)
+    return arithmetic(arithmetic(products, "multiply", gamma, program), "add", model.coef0, program)
+
+
+def _polynomial(model: Any, kept: np.ndarray, gamma: float, value: Value, program: Program) -> Matrix:
+    base = _shifted(model, kept, gamma, value, program)
+    return Matrix(program.add("raise_to", base.register, exponent=float(model.degree)), len(kept))
+
+
+def _sigmoid(model: Any, kept: np.ndarray, gamma: float, value: Value, program: Program) -> Matrix:
+    shifted = _shifted(model, kept, gamma, value, program)
     return Matrix(program.add("apply", shifted.register, ufunc="tanh"), len(kept))
 
 
+def _laplacian(_: Any, kept: np.ndarray, gamma: float, value: Value, program: Program) -> Matrix:
+    return _fading("absolute", kept, gamma, value, program)
+
+
+def _chi2(_: Any, kept: np.ndarray, gamma: float, value: Value, program: Program) -> Matrix:
+    return _fading("relative", kept, gamma, value, program)
+
+
+def _fading(form: str, kept: np.ndarray, gamma: float, value: Value, program: Program) -> Matrix:
+    matrix = float64_of(value, program)
+    gaps = Matrix(program.add("gaps", matrix.register, form=form, arrays={"points": kept}), len(kept))
+    return Matrix(program.add("apply", arithmetic(gaps, "multiply", -gamma, program).register, ufunc="exp"), len(kept))
+
+
+PAIRWISE: dict[str, Callable[..., Matrix]] = {
+    "chi2": _chi2,
+    "laplacian": _laplacian,
+    "linear": _linear,
+    "poly": _polynomial,
+    "polynomial": _polynomial,
+    "rbf": _radial,
+    "sigmoid": _sigmoid,
+}
 _CLASSIFIER = {"decision_function": _scores, "predict": _decision}
 _REGRESSOR = {"predict": _sum}
 CONVERTERS: Converters = {
+    AdditiveChi2Sampler: {"transform": _chi2_waves},
+    KernelCenterer: {"transform": _centered},
+    KernelPCA: {"transform": _principal},
+    Nystroem: {"transform": _embedded},
+    RBFSampler: {"transform": _radial_waves},
+    SkewedChi2Sampler: {"transform": _skewed_waves},
     KernelRidge: {"predict": _ridge},
     OneClassSVM: {"decision_function": _sum, "predict": _inlier},
     SGDOneClassSVM: {"decision_function": _linear_score, "predict": _linear_inlier},

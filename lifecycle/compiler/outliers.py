@@ -1,6 +1,7 @@
-"""Converters of detectors of outliers that are no support vector machines."""
+"""Converters of detectors of outliers that look for no neighbours and are no support vector machines."""
 
 import numpy as np
+from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.ensemble._iforest import _average_path_length
 
@@ -8,7 +9,7 @@ from lifecycle.compiler.bayes import arithmetic
 from lifecycle.compiler.linear import labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
 from lifecycle.compiler.trees import Tree, _summed
-from lifecycle.compiler.values import Labels, Matrix, Value, Vector, matrix_of
+from lifecycle.compiler.values import Labels, Matrix, Value, Vector, float64_of, matrix_of
 
 
 def _isolation(model: IsolationForest, value: Value, program: Program) -> Vector:
@@ -43,4 +44,20 @@ def _inlier(model: IsolationForest, value: Value, program: Program) -> Labels:
     return labels([1, -1], program.add("above", below, threshold=0.0, or_equal=False), program)
 
 
-CONVERTERS: Converters = {IsolationForest: {"decision_function": _isolation, "predict": _inlier}}
+def _elliptic(model: EllipticEnvelope, value: Value, program: Program) -> Vector:
+    """Add `EllipticEnvelope.decision_function`: the squared distance in the fitted covariance, beside a threshold."""
+    arrays = {"center": model.location_.astype(np.float64), "matrix": model.get_precision().astype(np.float64)}
+    squares = program.add("quadratic", float64_of(value, program).register, arrays=arrays)
+    opposite = program.add("apply", squares, ufunc="negative")
+    return Vector(arithmetic(Matrix(opposite, 1), "subtract", model.offset_, program).register)
+
+
+def _inside(model: EllipticEnvelope, value: Value, program: Program) -> Labels:
+    score = _elliptic(model, value, program)
+    return labels([-1, 1], program.add("above", score.register, threshold=0.0, or_equal=True), program)
+
+
+CONVERTERS: Converters = {
+    EllipticEnvelope: {"decision_function": _elliptic, "predict": _inside},
+    IsolationForest: {"decision_function": _isolation, "predict": _inlier},
+}

@@ -18,6 +18,7 @@ from sklearn.ensemble import (
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 from sklearn.utils import get_tags
 
+from lifecycle.compiler.compose import _selected
 from lifecycle.compiler.linear import labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
 from lifecycle.compiler.values import (
@@ -26,6 +27,7 @@ from lifecycle.compiler.values import (
     SparseMatrix,
     Value,
     Vector,
+    beside,
     finite,
     matrix_of,
     numbers_of,
@@ -34,6 +36,7 @@ from lifecycle.compiler.values import (
 )
 
 LEAF = -1
+MOST_CODES = 256  # of one column's categories, in a bitset of scikit-learn
 
 
 class Tree(NamedTuple):
@@ -47,6 +50,14 @@ class Tree(NamedTuple):
     values: np.ndarray  # nodes x outputs
 
 
+class Categories(NamedTuple):
+    """What the nodes of all trees that split categories need, the trees one after the other."""
+
+    columns: np.ndarray
+    places: np.ndarray  # of each node in the table
+    table: np.ndarray
+
+
 class Forest(NamedTuple):
     """Several trees in one numbering: roots first, level after level, the right child next to the left one."""
 
@@ -56,6 +67,7 @@ class Forest(NamedTuple):
     missing_right: np.ndarray
     values: np.ndarray  # outputs x nodes
     depth: int
+    order: np.ndarray  # the number that each node had when the trees stood one after the other
 
 
 def join(trees: Sequence[Tree]) -> Forest:
@@ -79,6 +91,7 @@ def join(trees: Sequence[Tree]) -> Forest:
         missing_right=~joined.missing_left[order] & ~is_leaf,
         values=np.where(is_leaf[:, None], joined.values[order], 0.0).T,
         depth=len(levels) - 1,
+        order=order,
     )
 
 
@@ -89,7 +102,11 @@ def _fitted_tree(estimator: Any, values: np.ndarray) -> Tree:
 
 
 def _walked(
-    trees: Sequence[Tree], matrix: Matrix | SparseMatrix, program: Program, missing: bool
+    trees: Sequence[Tree],
+    matrix: Matrix | SparseMatrix,
+    program: Program,
+    missing: bool,
+    categories: Categories | None = None,
 ) -> tuple[Forest, int]:
     """Add the walk to the leaves; return all trees, and the register of the leaves."""
     forest = join(trees)
@@ -104,14 +121,22 @@ def _walked(
     arrays = {"feature": forest.feature, "threshold": threshold, "left": forest.left}
     if missing:
         arrays["missing_right"] = forest.missing_right
+    if categories is not None:
+        places = categories.places[forest.order]
+        arrays |= {"columns": categories.columns, "places": places, "table": categories.table}
     return forest, program.add("leaves", matrix.register, arrays=arrays, trees=len(trees), depth=forest.depth)
 
 
 def _summed(
-    trees: Sequence[Tree], start: np.ndarray, matrix: Matrix | SparseMatrix, program: Program, missing: bool
+    trees: Sequence[Tree],
+    start: np.ndarray,
+    matrix: Matrix | SparseMatrix,
+    program: Program,
+    missing: bool,
+    categories: Categories | None = None,
 ) -> Matrix:
     """Add the walk to the leaves and the sum of what they hold."""
-    forest, leaves = _walked(trees, matrix, program, missing)
+    forest, leaves = _walked(trees, matrix, program, missing, categories)
     register = program.add("sum_leaves", leaves, arrays={"values": forest.values, "start": start})
     return Matrix(register, len(start))
 
@@ -189,13 +214,56 @@ def _boosted(model: Any, value: Value, program: Program) -> Matrix:
 
 def _hist_boosted(model: Any, value: Value, program: Program) -> Matrix:
     """Add `_raw_predict` of histogram gradient boosting."""
-    if model._preprocessor is not None:
-        raise NotCompiled("splits categories")
+    predictors = [predictor for stage in model._predictors for predictor in stage]
+    trees = [_hist_tree(predictor.nodes) for predictor in predictors]
+    start = np.ravel(model._baseline_prediction).astype(np.float64)
+    if model._preprocessor is None:
+        return _summed(trees, start, _double(value, program), program, missing=True)
+    parts = [_encoded(model, name, step, value, program) for name, step, _ in model._preprocessor.transformers_]
+    matrix = _double(beside([part for part in parts if part is not None], program), program)
+    return _summed(trees, start, matrix, program, missing=True, categories=_hist_categories(model, predictors))
+
+
+def _encoded(model: Any, name: str, step: Any, value: Value, program: Program) -> Matrix | None:
+    """Add one part of `_preprocess_X`: codes of categories, NaN for what is unknown or missing, or numbers as given."""
+    indexes = list(model._preprocessor._transformer_to_input_indices[name])
+    if not indexes:
+        return None
+    part = _selected(model._preprocessor, value, indexes, program)
+    return program.convert(step, "transform", part) if name == "encoder" else _double(part, program)
+
+
+def _double(value: Value, program: Program) -> Matrix:
     matrix = matrix_of(value, program)
-    if matrix.dtype != "f8":
-        matrix = Matrix(program.add("cast", matrix.register, dtype="f8"), matrix.width)
-    trees = [_hist_tree(predictor.nodes) for stage in model._predictors for predictor in stage]
-    return _summed(trees, np.ravel(model._baseline_prediction).astype(np.float64), matrix, program, missing=True)
+    return matrix if matrix.dtype == "f8" else Matrix(program.add("cast", matrix.register, dtype="f8"), matrix.width)
+
+
+def _hist_categories(model: Any, predictors: Sequence[Any]) -> Categories:
+    """Return what `_predict_one_from_raw_data` tests at nodes that split categories."""
+    known, index_of = model._bin_mapper.make_known_categories_bitsets()
+    table, places = np.zeros(MOST_CODES + 1, bool), []
+    parts, begins, end = [table], {}, len(table)
+    for predictor in predictors:
+        own = np.zeros(len(predictor.nodes), np.int64)
+        for number in np.flatnonzero(predictor.nodes["is_categorical"] & ~predictor.nodes["is_leaf"].astype(bool)):
+            node = predictor.nodes[number]
+            goes_left = _bits(predictor.raw_left_cat_bitsets[node["bitset_idx"]])
+            is_known = _bits(known[index_of[node["feature_idx"]]])
+            missing_right = not node["missing_go_to_left"]
+            right = np.concatenate([[missing_right], ~goes_left & (is_known | missing_right)])
+            if right.tobytes() not in begins:  # many nodes split alike
+                begins[right.tobytes()] = end
+                parts.append(right)
+                end += len(right)
+            own[number] = begins[right.tobytes()]
+        places.append(own)
+    columns = np.flatnonzero(model._is_categorical_remapped)
+    return Categories(columns, np.concatenate(places), np.concatenate(parts))
+
+
+def _bits(words: np.ndarray) -> np.ndarray:
+    """Return the bits of a bitset, the lowest of the first word first."""
+    return (words[:, None] >> np.arange(32, dtype=np.uint32) & 1).astype(bool).ravel()
 
 
 def _hist_tree(nodes: np.ndarray) -> Tree:
@@ -204,7 +272,7 @@ def _hist_tree(nodes: np.ndarray) -> Tree:
         left=np.where(is_leaf, LEAF, nodes["left"].astype(np.int64)),
         right=np.where(is_leaf, LEAF, nodes["right"].astype(np.int64)),
         feature=nodes["feature_idx"].astype(np.int64),
-        threshold=nodes["num_threshold"],
+        threshold=np.where(nodes["is_categorical"], np.inf, nodes["num_threshold"]),
         missing_left=nodes["missing_go_to_left"].astype(bool),
         values=nodes["value"][:, None],
     )

@@ -164,10 +164,18 @@ def cells_of(value: Value, program: Program) -> Cells:
     if isinstance(value, Table):
         if any(feature.type == "datetime" for _, feature in value.columns):
             raise NotCompiled("takes dates")
-        register = program.add("gather", *[register for register, _ in value.columns])
+        register = program.add("gather", *[_cell(*column, program) for column in value.columns])
         return Cells(register, tuple(feature.missing for _, feature in value.columns))
-    matrix = matrix_of(value, program)
+    matrix = finite(matrix_of(value, program), program, allow_nan=True)
     return Cells(program.add("lists", matrix.register), ("nan",) * matrix.width)
+
+
+def _cell(register: int, feature: Feature, program: Program) -> int:
+    """Return a column's values as scikit-learn compares them: what a float32 column is given was rounded before."""
+    if feature.dtype.lower() != "float32":
+        return register
+    rounded = program.add("numbers", register, dtype="f4")
+    return program.add("column", program.add("lists", rounded), index=0)
 
 
 def beside(values: list[Value], program: Program) -> Value:

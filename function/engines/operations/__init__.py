@@ -28,15 +28,20 @@ _BY_MODULE = {
     ),
     "shapes": ("normalize_rows", "exceeds", "power", "rank", "unrank", "unpower", "pool", "bins", "products"),
     "distances": ("distances", "smallest", "descend", "plus"),
-    "kernels": ("kernel", "kernel_sums", "dot", "most_wins"),
+    "kernels": ("kernel", "kernel_sums", "dot", "most_wins", "center", "over_sum", "chi2_waves"),
     "likelihoods": (
         *("scaled_squares", "sum_squares", "mark", "sum_codes", "log_shares", "shifted_log_shares", "gap"),
     ),
     "hashes": ("hash_terms", "hash_records"),
     "imputation": ("equal_to", "incomplete_rows", "impute_column", "impute_nearest"),
+    "neighbors": (
+        *("neighbors", "first_neighbor", "nearness", "class_votes", "heaviest_class", "neighbor_means"),
+        *("local_outlier", "within", "radius_votes"),
+    ),
     "normal": ("normal_rank", "normal_unrank"),
+    "outliers": ("power_of", "quadratic"),
+    "processes": ("gaps", "times", "raise_to", "averaged_logistic"),
     "splines": ("splines",),
-    "outliers": ("power_of",),
     "text": ("prepare", "words", "characters", "count", "damp", "weigh", "normalize"),
     "sparse": ("densify", "join", "keep", "scale", "clip"),
 }

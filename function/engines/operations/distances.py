@@ -28,7 +28,9 @@ def distances(parameters: Parameters) -> Callable[[Matrix], Matrix]:
         return known
 
     def squared_or_zero(matrix: Matrix) -> Matrix:
-        squares = np.einsum("ij,ij->i", matrix, matrix)[:, None] + -2 * (matrix @ centers.T) + norms
+        # A single row twice: BLAS would add the terms of a vector's products in another order than a matrix's.
+        products = (np.repeat(matrix, 2, axis=0) if len(matrix) == 1 else matrix) @ centers.T
+        squares = np.vecdot(matrix, matrix)[:, None] + -2 * products[: len(matrix)] + np.vecdot(centers, centers)
         return np.where(squares > 0.0, squares, 0.0)
 
     def manhattan(matrix: Matrix) -> Matrix:

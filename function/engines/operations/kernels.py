@@ -10,6 +10,7 @@ from function.engines.operations import CompiledInvalid, Parameters
 Matrix = np.ndarray
 FORMS = ("linear", "rbf", "poly", "sigmoid")
 MOST_CLASSES = 300
+MOST_STEPS = 100
 
 
 def kernel(parameters: Parameters) -> Callable[[Matrix], Matrix]:
@@ -70,6 +71,46 @@ def dot(parameters: Parameters) -> Callable[[Matrix], Matrix]:
     def run(matrix: Matrix) -> Matrix:
         product: Matrix = np.dot(matrix, weights)
         return product
+
+    return run
+
+
+def center(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return a kernel less the means of its kept rows (`means`) and of each row, plus the mean of all (`whole`)."""
+    means, whole = parameters.array("means", "f", 1), parameters.number("whole")
+
+    def run(matrix: Matrix) -> Matrix:
+        own = (np.sum(matrix, axis=1) / len(means))[:, None]
+        centered: Matrix = matrix - means - own + whole
+        return centered
+
+    return run
+
+
+def over_sum(_: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return each row over its sum; NaN where that is zero."""
+
+    def run(matrix: Matrix) -> Matrix:
+        shares: Matrix = matrix / np.sum(matrix, axis=1)[:, None]
+        return shares
+
+    return run
+
+
+def chi2_waves(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return numbers that are never negative as some waves of their logarithms each, wave after wave."""
+    steps, interval = parameters.integer("steps", 1, MOST_STEPS), parameters.number("interval")
+
+    def run(matrix: Matrix) -> Matrix:
+        if (matrix < 0).any():
+            raise ValueError("a number is negative")
+        known = np.where(matrix == 0.0, 1.0, matrix)
+        logs, doubled = interval * np.log(known), 2 * known * interval
+        waves = [np.sqrt(known * interval)]
+        for step in range(1, steps):
+            factor = np.sqrt(doubled / np.cosh(np.pi * step * interval))
+            waves += [factor * np.cos(step * logs), factor * np.sin(step * logs)]
+        return np.concatenate([np.where(matrix == 0.0, 0.0, wave) for wave in waves], axis=1)
 
     return run
 

@@ -2,6 +2,9 @@
 
 All trees of a model share one numbering: the roots first, the children of a node side by side, so that the right child
 is the left one's number plus 1. A leaf is its own left child, and nothing is above its threshold.
+
+A node that splits categories has an infinite threshold too. It finds in a flat table whether a category goes right: at
+its own place for what is missing, and after that for each category in the order of the codes.
 """
 
 from collections.abc import Callable
@@ -24,13 +27,51 @@ def leaves(parameters: Parameters) -> Callable[[Matrix], Matrix]:
     left = parameters.array("left", "i", 1).astype(np.intp)
     trees = parameters.integer("trees", 1, len(left))
     depth = parameters.integer("depth", 0, len(left))
-    walk = _Walk(feature, threshold, left, trees, depth, parameters.optional("missing_right", "b", 1))
-    return walk.all
+    missing_right = parameters.optional("missing_right", "b", 1)
+    return _Walk(feature, threshold, left, trees, depth, missing_right, _categories(parameters, len(left))).all
+
+
+class _Categories:
+    """Where each node's part of the table begins, and the columns that hold codes of categories.
+
+    Places of a node that splits no categories are those of the first part, in which nothing goes right.
+    """
+
+    def __init__(self, columns: Matrix, places: Matrix, table: Matrix) -> None:
+        self._columns, self._places, self._table = columns, places, table
+
+    def codes(self, matrix: Matrix) -> Matrix:
+        """Return 1 + the code for what is a category, 0 for what is missing, and 0 in all other columns."""
+        codes = np.zeros(matrix.shape, np.intp)
+        known = matrix[:, self._columns] + 1.0
+        codes[:, self._columns] = np.where(np.isnan(known), 0.0, known)
+        return codes
+
+    def right(self, nodes: Matrix, codes: Matrix) -> Matrix:
+        """Return whether codes go right at nodes."""
+        return self._table.take(self._places.take(nodes) + codes)  # type: ignore[no-any-return]
+
+
+def _categories(parameters: Parameters, nodes: int) -> _Categories | None:
+    columns = parameters.optional("columns", "i", 1)
+    if columns is None:
+        return None
+    places, table = parameters.array("places", "i", 1).astype(np.intp), parameters.array("table", "b", 1)
+    if len(places) != nodes or min(places.min(initial=0), columns.min(initial=0)) < 0:
+        raise CompiledInvalid("leaves: a place in the table for each node, and columns, expected")
+    return _Categories(columns, places, table)
 
 
 class _Walk:
     def __init__(
-        self, feature: Matrix, threshold: Matrix, left: Matrix, trees: int, depth: int, missing_right: Any
+        self,
+        feature: Matrix,
+        threshold: Matrix,
+        left: Matrix,
+        trees: int,
+        depth: int,
+        missing_right: Any,
+        categories: _Categories | None,
     ) -> None:
         sizes = {len(feature), len(threshold), len(left)} | (
             {len(missing_right)} if missing_right is not None else set()
@@ -41,6 +82,7 @@ class _Walk:
         self._roots = np.arange(trees)
         self._depth = depth
         self._missing_right = missing_right
+        self._categories = categories
 
     def all(self, matrix: Matrix) -> Matrix:
         count, width = matrix.shape
@@ -58,8 +100,13 @@ class _Walk:
         feature, threshold, left = self._feature, self._threshold, self._left
         if self._missing_right is not None and np.isnan(row).any():
             return self._block(row[None], len(row))[:, 0]
+        categories = self._categories
+        codes = categories.codes(row[None])[0] if categories else None
         for _ in range(self._depth):
-            right = row.take(feature.take(nodes)) > threshold.take(nodes)
+            tested = feature.take(nodes)
+            right = row.take(tested) > threshold.take(nodes)
+            if categories:
+                right |= categories.right(nodes, codes.take(tested))  # type: ignore[union-attr]
             nodes = left.take(nodes) + right
         return nodes
 
@@ -69,11 +116,16 @@ class _Walk:
         nodes = np.repeat(self._roots, count)
         offsets = np.tile(np.arange(0, count * width, width), len(self._roots))
         missing = self._missing_right if np.isnan(flat).any() else None
+        categories = self._categories
+        codes = categories.codes(block).ravel() if categories else flat
         ended = nodes.copy()
         walking = np.arange(len(nodes))
         for level in range(1, self._depth + 1):
-            values = flat.take(self._feature.take(nodes) + offsets)
+            tested = self._feature.take(nodes) + offsets
+            values = flat.take(tested)
             right = values > self._threshold.take(nodes)
+            if categories:
+                right |= categories.right(nodes, codes.take(tested))
             if missing is not None:
                 right |= np.isnan(values) & missing.take(nodes)
             nodes = self._left.take(nodes) + right
