@@ -24,7 +24,20 @@ Operand = np.ndarray
 def _standard(scaler: StandardScaler, value: Value, program: Program) -> Matrix:
     mean = scaler.mean_ if scaler.with_mean else None
     scale = scaler.scale_ if scaler.with_std else None
-    return _arithmetic([("subtract", mean), ("divide", scale)], value, program)
+    matrix = finite(matrix_of(value, program), program, allow_nan=True)
+    if matrix.dtype == "f8":
+        return _chain(matrix, [("subtract", mean), ("divide", scale)], program)
+    return _standard_singles(matrix, [("subtract", mean), ("divide", scale)], program)
+
+
+def _standard_singles(matrix: Matrix, steps: list[tuple[str, Operand | None]], program: Program) -> Matrix:
+    """Add arithmetic in float32: this scaler, and no other, rounds what it learned to the dtype of the rows."""
+    register = matrix.register
+    for ufunc, operand in steps:
+        if operand is not None:
+            arrays = {"operand": operand.astype(np.float32)}
+            register = program.add("arithmetic", register, ufunc=ufunc, arrays=arrays)
+    return Matrix(register, matrix.width, matrix.dtype)
 
 
 def _robust(scaler: RobustScaler, value: Value, program: Program) -> Matrix:
