@@ -24,7 +24,6 @@ WHY = {
     ),
     "cancels out: a sum of large terms of either sign": ("GaussianProcessClassifier", "GaussianProcessRegressor"),
     "adds sparse products in an order that a dense product does not keep": ("SparseRandomProjection",),
-    "has several targets with classes": ("ClassifierChain", "MultiOutputClassifier"),
     "keeps every training row, and a row's neighbours may tie": (
         *("KNNImputer", "KNeighborsClassifier", "KNeighborsRegressor", "KNeighborsTransformer", "LabelPropagation"),
         *("LabelSpreading", "LocalOutlierFactor", "RadiusNeighborsClassifier", "RadiusNeighborsRegressor"),

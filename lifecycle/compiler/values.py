@@ -1,5 +1,6 @@
 """What is known of a value while a pipeline is compiled: where it stands, its width, what scikit-learn would see."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,13 +78,21 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class Several:
+    """Several targets a row: each one's class, or the probabilities of each one's classes."""
+
+    register: int
+    parts: tuple["Labels | Matrix", ...]
+
+
+@dataclass(frozen=True)
 class Records:
     """A list of dictionaries without what is missing."""
 
     table: Table
 
 
-Value = Table | Records | Cells | Matrix | SparseMatrix | Texts | Vector | Labels
+Value = Table | Records | Cells | Matrix | SparseMatrix | Texts | Vector | Labels | Several
 
 
 def input_of(signature: Signature, program: Program) -> Value:
@@ -176,6 +185,11 @@ def beside(values: list[Value], program: Program) -> Value:
     dtype = "f4" if all(part.dtype == "f4" for part in parts) else "f8"
     register = program.add("concatenate", *[part.register for part in parts])
     return Matrix(register, sum(part.width for part in parts), dtype)
+
+
+def several(parts: "Sequence[Labels] | Sequence[Matrix]", program: Program) -> Several:
+    """Add what several targets were given, a list a row."""
+    return Several(program.add("rows", *[part.register for part in parts]), tuple(parts))
 
 
 def take(value: Value, indexes: list[int], program: Program) -> Value:

@@ -7,7 +7,7 @@ import numpy as np
 
 # Where each operation stands. A module is imported when the first program needs it.
 _BY_MODULE = {
-    "columns": ("gather", "column", "numbers", "lists", "fill", "codes", "one_hot", "labels"),
+    "columns": ("gather", "column", "numbers", "lists", "fill", "codes", "one_hot", "labels", "rows"),
     "matrices": ("cast", "finite", "impute", "replace", "missing", "arithmetic", "apply", "select", "concatenate"),
     "linear": ("affine", "flatten", "pick", "logistic", "softmax", "complement", "normalize_sum", "largest", "above"),
     "trees": ("leaves", "sum_leaves"),
