@@ -19,6 +19,8 @@ from lifecycle.compiler.program import Converters, NotCompiled, Program, label, 
 from lifecycle.compiler.values import Cells, Matrix, Table, Value, beside, cells_of, finite, matrix_of, take
 
 Operand = np.ndarray
+WIDE_INTEGERS = ("int32", "uint32", "int64", "uint64")
+ON_INTEGERS = ("abs", "negative", "reciprocal", "square")  # ufuncs that leave integers integers, and change them
 
 
 def _standard(scaler: StandardScaler, value: Value, program: Program) -> Matrix:
@@ -201,12 +203,26 @@ def _function(transformer: FunctionTransformer, value: Value, program: Program) 
     name = ufunc_name(transformer.func)
     if transformer.kw_args:
         raise NotCompiled("calls a function with arguments of its own")
+    if isinstance(value, Table):
+        _check_computed_in_double(name, value)
     matrix = matrix_of(value, program)
     if transformer.validate:
         matrix = finite(matrix, program)
     if matrix.dtype != "f8":
         raise NotCompiled("takes float32 numbers")
     return Matrix(program.add("apply", matrix.register, ufunc=name), matrix.width)
+
+
+def _check_computed_in_double(ufunc: str, table: Table) -> None:
+    """Raise NotCompiled where a ufunc computes a column of the frame in another dtype than float64.
+
+    Of small integers NumPy makes float16 or float32, and what it computes of integers as integers may overflow.
+    """
+    for _, feature in table.columns:
+        fractional = feature.dtype.lower() == "float64"
+        whole = feature.dtype.lower() in WIDE_INTEGERS and ufunc not in ON_INTEGERS
+        if not (fractional or whole):
+            raise NotCompiled(f"computes {ufunc} of the column {feature.name} of dtype {feature.dtype}")
 
 
 CONVERTERS: Converters = {
