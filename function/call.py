@@ -32,4 +32,11 @@ def chances(outputs: Outputs, signature: Signature) -> list[Any] | None:
     keys = [output.keys for output in signature.outputs]
     if len(keys) == 1:
         return [dict(zip(keys[0], row, strict=True)) for row in rows]
-    return [[dict(zip(key, values, strict=True)) for key, values in zip(keys, row, strict=True)] for row in rows]
+    return [
+        [dict(zip(key, each_class(values), strict=True)) for key, values in zip(keys, row, strict=True)] for row in rows
+    ]
+
+
+def each_class(chances: Any) -> list[float]:
+    """Return the probabilities of a target's classes; a chain of classifiers gives the second one's alone."""
+    return [1.0 - chances, chances] if isinstance(chances, float) else chances

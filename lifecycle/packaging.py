@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 
+from function.call import each_class
 from function.contract import (
     CARD,
     COMPILED,
@@ -299,7 +300,7 @@ def _outcomes(frame: pd.DataFrame, signature: Signature, outputs: Outputs, posit
             Outcome(
                 true=np.array([position.get(label, -1) for label in labels]),
                 predicted=np.array([position[label] for label in predicted]),
-                chances=None if chances is None else np.asarray(chances),
+                chances=None if chances is None else np.array([each_class(one) for one in chances]),
                 classes=np.arange(len(output.classes)),
                 positive=None if positive is None else position[positive],
             )

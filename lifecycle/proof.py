@@ -160,7 +160,7 @@ def _differ(expected: Any, found: Any, magnitudes: tuple[float, ...]) -> tuple[i
     ours, theirs = _floats(found), _floats(expected)
     if ours is None or theirs is None or ours.shape != theirs.shape:
         for row, (one, other) in enumerate(zip(expected, found, strict=True)):
-            if one != other or type(one) is not type(other):
+            if repr(one) != repr(other):  # 1, 1.0 and True are equal, and other labels
                 return row, 0.0
         return None, 0.0
     with np.errstate(invalid="ignore"):
@@ -175,9 +175,11 @@ def _differ(expected: Any, found: Any, magnitudes: tuple[float, ...]) -> tuple[i
 
 def _floats(rows: Any) -> np.ndarray | None:
     """Return rows of floats as a matrix, or None for labels."""
-    first = rows[0]
-    while isinstance(first, list):
-        first = first[0]
+    if isinstance(rows[0], list) and isinstance(
+        rows[0][0], list
+    ):  # several targets, of which one may have more classes
+        rows = [[value for target in row for value in target] for row in rows]
+    first = rows[0][0] if isinstance(rows[0], list) else rows[0]
     return np.array(rows, np.float64).reshape(len(rows), -1) if isinstance(first, float) else None
 
 

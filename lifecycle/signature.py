@@ -165,8 +165,15 @@ def _classes(pipeline: Any, targets: int) -> list[tuple[Label, ...] | None]:
     if classes is None:
         return [None] * targets
     if isinstance(classes, list):
-        return [tuple(np.asarray(labels).tolist()) for labels in classes]
+        order = getattr(_last_estimator(pipeline), "order_", range(targets))  # of a chain, as its classes_ are
+        return [tuple(np.asarray(classes[place]).tolist()) for place in np.argsort(order)]
     return [tuple(np.asarray(classes).tolist())] * targets
+
+
+def _last_estimator(pipeline: Any) -> Any:
+    while hasattr(pipeline, "best_estimator_") or hasattr(pipeline, "steps"):
+        pipeline = pipeline.best_estimator_ if hasattr(pipeline, "best_estimator_") else pipeline.steps[-1][1]
+    return pipeline
 
 
 def _learn_feature(column: pd.Series, policy: InputPolicy) -> Feature:

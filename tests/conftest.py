@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from functions_framework.aio import create_asgi_app
 from starlette.testclient import TestClient
+from threadpoolctl import threadpool_limits
 
 from function.store import FileStore
 from lifecycle.pinning import write_pin
@@ -15,6 +16,10 @@ from lifecycle.versions import Version
 from tests.cloud import CloudDouble
 from tests.server import ROOT, Server
 from tests.toys import TOYS, publish_toy
+
+# Each worker of pytest-xdist would start a thread for each processor, and they spin while they wait for each other: one
+# fit of small data took ten times as long. Processes that tests start are not limited.
+threadpool_limits(limits=1)
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ from sklearn.model_selection import (
     TunedThresholdClassifierCV,
 )
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
-from sklearn.multioutput import MultiOutputRegressor, RegressorChain
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor, RegressorChain
 from sklearn.neighbors import (
     LocalOutlierFactor,
     NeighborhoodComponentsAnalysis,
@@ -182,6 +182,7 @@ MADE: dict[type, Callable[[], Any]] = {
     MissingIndicator: lambda: MissingIndicator(features="all"),
     **{cls: lambda cls=cls: cls(INNER) for cls in (OneVsOneClassifier, OneVsRestClassifier, SelfTrainingClassifier)},
     **{cls: lambda cls=cls: cls(lm.Ridge()) for cls in (MultiOutputRegressor, RegressorChain)},
+    **{cls: lambda cls=cls: cls(INNER) for cls in (ClassifierChain, MultiOutputClassifier)},
     **{cls: lambda cls=cls: cls([("a", INNER), ("b", DecisionTreeClassifier())]) for cls in VOTING_CLASSES},
     StackingRegressor: lambda: StackingRegressor([("a", lm.Ridge()), ("b", DecisionTreeRegressor())], lm.Ridge()),
     VotingRegressor: lambda: VotingRegressor([("a", lm.Ridge()), ("b", DecisionTreeRegressor())]),
@@ -200,6 +201,7 @@ SEVERAL_TARGETS = (
     *(lm.MultiTaskElasticNet, lm.MultiTaskElasticNetCV, lm.MultiTaskLasso, lm.MultiTaskLassoCV),
     *(MultiOutputRegressor, RegressorChain),
 )
+SEVERAL_CLASSES = (ClassifierChain, MultiOutputClassifier)
 
 
 @pytest.mark.filterwarnings("ignore")  # of convergence: how well a model fits does not matter here
@@ -210,7 +212,9 @@ def test_every_compiled_class_equals_scikit_learn(cls: type) -> None:
     if "random_state" in estimator.get_params():
         estimator.set_params(random_state=0)
     frame = NUMBERS.assign(kind=NUMBERS.kind > 0) if cls in BINARY else NUMBERS
-    if cls in SEVERAL_TARGETS:
+    if cls in SEVERAL_CLASSES:
+        holds(estimator, frame.assign(kind=frame.kind > 0, amount=frame.amount > 50), ["kind", "amount"])
+    elif cls in SEVERAL_TARGETS:
         holds(estimator, frame, ["kind", "amount"])
     elif is_classifier(estimator):
         holds(estimator, frame.drop(columns="amount"), "kind")

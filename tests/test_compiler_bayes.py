@@ -81,6 +81,12 @@ def test_discriminants_are_features() -> None:
         holds(make_pipeline(LinearDiscriminantAnalysis(solver=solver), LogisticRegression()), frame_of(3), "kind")
 
 
+@pytest.mark.parametrize("model", [MultinomialNB(), ComplementNB(), BernoulliNB(binarize=12.1)], ids=str)
+def test_counts_in_single_precision_are_weighed_in_double(model: Any) -> None:
+    """What naive Bayes learns of counts is float64, whatever its rows are."""
+    holds(model, frame_of(3).astype(dict.fromkeys([*"abcd", "count"], "float32")), "kind")
+
+
 def test_single_precision_is_not_compiled() -> None:
     """Float32 numbers stay float32 in these models, which no operation computes."""
     frame = frame_of(2).astype(dict.fromkeys([*"abcd", "count"], "float32"))

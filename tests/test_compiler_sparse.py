@@ -114,7 +114,7 @@ STEPS: list[Any] = [
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("step", STEPS, ids=str)
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: str(step).partition(" at 0x")[0])  # the same in each worker
 def test_sparse_columns_are_changed_as_scikit_learn_changes_them(step: Any) -> None:
     """Scaling, selecting and projecting a sparse matrix gives what scikit-learn gives."""
     pipeline = make_pipeline(beside(), step, lm.LogisticRegression(max_iter=1000))

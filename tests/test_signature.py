@@ -303,6 +303,7 @@ FORMS = {
     "multiclass": "array",
     "several-numbers": "frame",
     "several-classes": "frame",
+    "chained-classes": "frame",
     "text": "column",
     "records": "records",
 }
@@ -385,6 +386,14 @@ def test_labels_that_share_one_list_of_classes_are_refused() -> None:
     pipeline = MLPClassifier((2,), max_iter=5000, random_state=0).fit(frame, np.array([[0, 1], [1, 0]] * 6))
     with pytest.raises(ArtifactRefused, match="2 labels a row"):
         learn_signature(pipeline, frame, learn_features(frame, {}), ["a", "b"], "classification")
+
+
+def test_a_chains_classes_come_in_the_order_of_the_targets() -> None:
+    """A chain of classifiers lists its classes in the order in which it decides."""
+    toy = TOYS["chained-classes"]()
+    features = learn_features(toy.features, {})
+    learned = learn_signature(toy.pipeline, toy.features, features, toy.targets, "classification")
+    assert [output.classes for output in learned.outputs] == [(0, 1), (2, 5)]
 
 
 def test_classes_and_methods_are_the_pipelines_own() -> None:

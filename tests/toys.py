@@ -12,7 +12,7 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.multioutput import MultiOutputClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
@@ -98,6 +98,15 @@ def several_classes() -> Toy:
     return Toy(pipeline, frame, ["label", "city"])
 
 
+def chained_classes() -> Toy:
+    """Two labels from one row, the last one decided first and handed on: one probability for each."""
+    frame = mixed_frame()[["age", "member"]]
+    frame = frame.assign(old=(frame.age > 60).astype(int), level=np.where(frame.member, 5, 2))
+    chain = ClassifierChain(LogisticRegression(), order=[1, 0], chain_method="predict_proba")
+    pipeline = make_pipeline(StandardScaler(), chain).fit(frame[["age", "member"]], frame[["old", "level"]])
+    return Toy(pipeline, frame, ["old", "level"])
+
+
 def text() -> Toy:
     """One column of text, given as a list."""
     words = ["great tea", "bad coffee, never again", "très bon thé", "stale", "I love it", "no 👍 at all"] * 10
@@ -136,6 +145,7 @@ TOYS: dict[str, Callable[[], Toy]] = {
         regression,
         several_numbers,
         several_classes,
+        chained_classes,
         text,
         records,
         named_like_the_format,

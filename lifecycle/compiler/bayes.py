@@ -9,7 +9,7 @@ from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, Gaussi
 
 from lifecycle.compiler.linear import affine, labels
 from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
-from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vector, finite, float64_of
+from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vector, doubled, finite, float64_of
 
 Scores = Callable[[Any, Value, Program], Matrix]
 
@@ -156,10 +156,15 @@ def _naive(scores: Scores) -> dict[str, Converter]:
     return {"predict": largest(scores), "predict_proba": shares(scores, "log_shares")}
 
 
+def _discrete(scores: Scores) -> dict[str, Converter]:
+    """Return the converters of naive Bayes on counts, which learns float64 numbers whatever its rows are."""
+    return _naive(lambda model, value, program: scores(model, doubled(value, program), program))
+
+
 CONVERTERS: Converters = {
-    BernoulliNB: _naive(_bernoulli),
-    CategoricalNB: _naive(_categorical),
-    ComplementNB: _naive(_complement),
+    BernoulliNB: _discrete(_bernoulli),
+    CategoricalNB: _discrete(_categorical),
+    ComplementNB: _discrete(_complement),
     GaussianNB: _naive(_gaussian),
     LinearDiscriminantAnalysis: {
         "decision_function": _linear,
@@ -167,7 +172,7 @@ CONVERTERS: Converters = {
         "predict_proba": _linear_chances,
         "transform": _discriminants,
     },
-    MultinomialNB: _naive(_multinomial),
+    MultinomialNB: _discrete(_multinomial),
     QuadraticDiscriminantAnalysis: {
         "decision_function": two_or_more(_quadratic),
         "predict": largest(_quadratic),

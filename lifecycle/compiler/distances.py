@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestCentroid
 from lifecycle.compiler.bayes import arithmetic, largest, project, shares, two_or_more
 from lifecycle.compiler.linear import affine, labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vector, float64_of
+from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Table, Value, Vector, float64_of
 
 
 def distances(value: Value, centers: np.ndarray, form: str, program: Program) -> Matrix:
@@ -71,7 +71,10 @@ def _centroid_scores(model: NearestCentroid, value: Value, program: Program) -> 
 def _centroid(model: NearestCentroid, value: Value, program: Program) -> Labels:
     if not np.isclose(model.class_prior_, 1 / len(model.classes_)).all():
         return largest(_centroid_scores)(model, value, program)  # type: ignore[no-any-return]
-    form = "squared_or_zero" if _metric(model) == "euclidean" else "manhattan"
+    form = "manhattan"
+    if _metric(model) == "euclidean":
+        # The columns of a frame lie apart, and then scikit-learn compares the roots: near squares have the same one.
+        form = "euclidean" if isinstance(value, Table) else "squared_or_zero"
     far = distances(value, model.centroids_, form, program)
     return labels(model.classes_, program.add("smallest", far.register), program)
 

@@ -21,7 +21,7 @@ from sklearn.ensemble import (
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import RANSACRegressor
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier, _ConstantPredictor
-from sklearn.multioutput import MultiOutputRegressor, RegressorChain
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor, RegressorChain
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
@@ -33,6 +33,7 @@ from lifecycle.compiler.values import (
     Labels,
     Matrix,
     Records,
+    Several,
     SparseMatrix,
     Table,
     Value,
@@ -41,6 +42,7 @@ from lifecycle.compiler.values import (
     finite,
     matrix_of,
     numbers_of,
+    several,
     take,
 )
 
@@ -69,18 +71,41 @@ def _on_numbers(method: str) -> Converter:
 # Dummies
 
 
-def _dummy_chances(dummy: DummyClassifier, value: Value, program: Program) -> Matrix:
-    if dummy.n_outputs_ > 1:
-        raise NotCompiled("has several targets with classes")
-    prior = np.asarray(dummy.class_prior_, np.float64)
+def _dummy_chances(dummy: DummyClassifier, value: Value, program: Program) -> Matrix | Several:
+    if dummy.n_outputs_ == 1:
+        return _dummy_shares(dummy, dummy.class_prior_, dummy.classes_, dummy.constant, value, program)
+    constants = [None] * dummy.n_outputs_ if dummy.constant is None else np.ravel(dummy.constant)
+    targets = zip(dummy.class_prior_, dummy.classes_, constants, strict=True)
+    return several([_dummy_shares(dummy, *target, value, program) for target in targets], program)
+
+
+def _dummy_shares(
+    dummy: DummyClassifier, shares: Any, classes: Any, constant: Any, value: Value, program: Program
+) -> Matrix:
+    prior = np.asarray(shares, np.float64)
     rows = {
-        "constant": dummy.classes_ == dummy.constant,
+        "constant": classes == constant,
         "most_frequent": np.arange(len(prior)) == prior.argmax(),
         "prior": prior,
     }
     if dummy._strategy not in rows:
         raise NotCompiled("answers at random")
     return _repeated(_floats(rows[dummy._strategy]), value, program)
+
+
+def _dummy_class(dummy: DummyClassifier, value: Value, program: Program) -> Labels | Several:
+    if dummy.n_outputs_ == 1:
+        return _most_likely(_dummy_chances)(dummy, value, program)  # type: ignore[no-any-return]
+    if dummy._strategy == "constant":
+        given = dummy.constant
+    elif dummy._strategy in ("most_frequent", "prior"):
+        pairs = zip(dummy.classes_, dummy.class_prior_, strict=True)
+        given = [classes[shares.argmax()] for classes, shares in pairs]
+    else:
+        raise NotCompiled("answers at random")
+    index = program.add("largest", _repeated(np.ones(1), value, program).register)
+    # One array holds all targets, as scikit-learn's does: numbers beside text become text.
+    return several([labels([one], index, program) for one in np.tile(given, (1, 1))[0]], program)
 
 
 def _dummy_target(dummy: DummyRegressor, value: Value, program: Program) -> Matrix | Vector:
@@ -147,7 +172,7 @@ def _votes(given: Sequence[int], hits: np.ndarray, misses: np.ndarray, width: in
 def _bagged_chances(bag: BaggingClassifier, value: Value, program: Program) -> Matrix:
     width = len(bag.classes_)
     if _is_forest(bag) and all(len(tree.classes_) == width for tree in bag.estimators_):
-        forest = SimpleNamespace(estimators_=bag.estimators_, n_outputs_=1, classes_=bag.classes_)
+        forest = SimpleNamespace(estimators_=bag.estimators_, n_outputs_=1, n_classes_=width, classes_=bag.classes_)
         return mean_leaves(forest, value, program)
 
     def chances(estimator: Any, part: Value) -> int:
@@ -439,12 +464,57 @@ def _targets(model: MultiOutputRegressor, value: Value, program: Program) -> Mat
 
 
 def _chained_targets(chain: RegressorChain, value: Value, program: Program) -> Value:
+    return _chained(chain, "predict", "predict", value, program)
+
+
+def _chained_classes(method: str) -> Converter:
+    """Return the converter of a chain's method: one number a target, for classes too."""
+
+    def convert(chain: ClassifierChain, value: Value, program: Program) -> Value:
+        return _chained(chain, chain.chain_method_, method, value, program)
+
+    return convert
+
+
+def _chained(chain: Any, handed_on: str, method: str, value: Value, program: Program) -> Value:
+    """Add `_BaseChain._get_predictions`."""
     known: Value = _double(finite(matrix_of(value, program), program), program)
     found: list[Value] = []
     for estimator in chain.estimators_:
-        found.append(_stack([_vector(program.convert(estimator, "predict", known))], program))
-        known = beside([known, found[-1]], program)
+        found.append(_stack([_link(estimator, method, known, program)], program))
+        known = beside([known, _stack([_link(estimator, handed_on, known, program)], program)], program)
     return beside([found[place] for place in np.argsort(chain.order_).tolist()], program)
+
+
+def _link(estimator: Any, method: str, value: Value, program: Program) -> Vector:
+    """Add the number that a chain makes of one estimator's answer."""
+    if method == "predict_log_proba":
+        raise NotCompiled("hands logarithms on")
+    found = program.convert(estimator, method, value)
+    if isinstance(found, Labels):
+        return Vector(program.add("look_up", found.indexes, arrays={"numbers": _floats(found.classes)}))
+    if method == "predict_proba":
+        return Vector(program.add("pick", found.register, index=1))
+    return _vector(found)
+
+
+def _target_classes(model: MultiOutputClassifier, value: Value, program: Program) -> Several:
+    found = [program.convert(one, "predict", value) for one in model.estimators_]
+    if not all(isinstance(one, Labels) for one in found):
+        raise NotCompiled("holds an estimator that decides for no class")
+    return several(_promoted(model.classes_, [one.indexes for one in found], program), program)
+
+
+def _target_chances(model: MultiOutputClassifier, value: Value, program: Program) -> Several:
+    return several([program.convert(one, "predict_proba", value) for one in model.estimators_], program)
+
+
+def _promoted(classes: Sequence[np.ndarray], indexes: Sequence[int], program: Program) -> list[Labels]:
+    """Add each target's class as one array of all targets holds it: whole numbers beside others become floats."""
+    longest = max(len(known) for known in classes)
+    together = np.asarray([np.resize(known, longest) for known in classes])
+    pairs = zip(classes, together, indexes, strict=True)
+    return [labels(row[: len(known)], register, program) for known, row, register in pairs]
 
 
 # What they share
@@ -531,9 +601,11 @@ CONVERTERS: Converters = {
     },
     BaggingRegressor: {"predict": _bagged_target},
     CalibratedClassifierCV: {"predict_proba": _calibrated, "predict": _most_likely(_calibrated)},
-    DummyClassifier: {"predict_proba": _dummy_chances, "predict": _most_likely(_dummy_chances)},
+    ClassifierChain: {method: _chained_classes(method) for method in ("decision_function", "predict_proba", "predict")},
+    DummyClassifier: {"predict_proba": _dummy_chances, "predict": _dummy_class},
     DummyRegressor: {"predict": _dummy_target},
     IsotonicRegression: {"predict": _isotonic},
+    MultiOutputClassifier: {"predict_proba": _target_chances, "predict": _target_classes},
     MultiOutputRegressor: {"predict": _targets},
     OneVsOneClassifier: {"decision_function": _duel_scores, "predict": _duel_class},
     OneVsRestClassifier: {

@@ -17,7 +17,7 @@ from lifecycle.compiler.bayes import arithmetic, project
 from lifecycle.compiler.distances import distances
 from lifecycle.compiler.linear import affine, labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.values import Labels, Matrix, Value, Vector, finite, float64_of
+from lifecycle.compiler.values import Labels, Matrix, Value, Vector, doubled, finite, float64_of
 
 KERNELS = ("linear", "rbf", "poly", "sigmoid")
 Sum = tuple[np.ndarray, np.ndarray]  # which support vectors, and their weights
@@ -29,7 +29,7 @@ def _sums(model: Any, sums: list[Sum], value: Value, program: Program) -> Matrix
         raise NotCompiled(f"has the kernel {model.kernel}")
     if model._sparse:
         raise NotCompiled("was fitted on sparse rows")
-    matrix = float64_of(value, program)
+    matrix = float64_of(doubled(value, program), program)
     numbers = {"gamma": float(model._gamma), "offset": float(model.coef0), "degree": int(model.degree)}
     arrays = {"centers": model.support_vectors_.astype(np.float64)}
     kernel = program.add("kernel", matrix.register, form=model.kernel, arrays=arrays, **numbers)

@@ -45,6 +45,8 @@ def _number(model: MLPRegressor, value: Value, program: Program) -> Matrix | Vec
 def _class_output(model: MLPClassifier, value: Value, program: Program) -> Matrix:
     if model._label_binarizer.y_type_ not in ("binary", "multiclass"):
         raise NotCompiled("has several targets")
+    if len(model.classes_) == 1:
+        raise NotCompiled("knows one class")
     return _output(model, value, program)
 
 

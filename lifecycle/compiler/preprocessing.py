@@ -15,9 +15,11 @@ from sklearn.preprocessing import (
 )
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program, label, ufunc_name
-from lifecycle.compiler.values import Cells, Matrix, SparseMatrix, Value, cells_of, finite, matrix_of
+from lifecycle.compiler.values import Cells, Matrix, SparseMatrix, Table, Value, cells_of, finite, matrix_of
 
 Operand = np.ndarray
+WIDE_INTEGERS = ("int32", "uint32", "int64", "uint64")
+ON_INTEGERS = ("abs", "negative", "reciprocal", "square")  # ufuncs that leave integers integers, and change them
 
 
 # A row of so many categories is mostly zeros: dense, it would cost more than the model that follows.
@@ -29,7 +31,20 @@ def _standard(scaler: StandardScaler, value: Value, program: Program) -> Matrix 
     scale = scaler.scale_ if scaler.with_std else None
     if isinstance(value, SparseMatrix):
         return _sparse_scaled(mean, scale, value, program)
-    return _arithmetic([("subtract", mean), ("divide", scale)], value, program)
+    matrix = finite(matrix_of(value, program), program, allow_nan=True)
+    if matrix.dtype == "f8":
+        return _chain(matrix, [("subtract", mean), ("divide", scale)], program)
+    return _standard_singles(matrix, [("subtract", mean), ("divide", scale)], program)
+
+
+def _standard_singles(matrix: Matrix, steps: list[tuple[str, Operand | None]], program: Program) -> Matrix:
+    """Add arithmetic in float32: this scaler, and no other, rounds what it learned to the dtype of the rows."""
+    register = matrix.register
+    for ufunc, operand in steps:
+        if operand is not None:
+            arrays = {"operand": operand.astype(np.float32)}
+            register = program.add("arithmetic", register, ufunc=ufunc, arrays=arrays)
+    return Matrix(register, matrix.width, matrix.dtype)
 
 
 def _robust(scaler: RobustScaler, value: Value, program: Program) -> Matrix | SparseMatrix:
@@ -197,15 +212,29 @@ def _called(function: Any, options: Any, transformer: FunctionTransformer, value
         return value
     if options:
         raise NotCompiled("calls a function with arguments of its own")
+    name = None if function is None else ufunc_name(function)
+    if name and isinstance(value, Table):
+        _check_computed_in_double(name, value)
     matrix = matrix_of(value, program)
     if transformer.validate:
         matrix = finite(matrix, program)
-    if function is None:
+    if name is None:
         return matrix
-    name = ufunc_name(function)
     if matrix.dtype != "f8":
         raise NotCompiled("takes float32 numbers")
     return Matrix(program.add("apply", matrix.register, ufunc=name), matrix.width)
+
+
+def _check_computed_in_double(ufunc: str, table: Table) -> None:
+    """Raise NotCompiled where a ufunc computes a column of the frame in another dtype than float64.
+
+    Of small integers NumPy makes float16 or float32, and what it computes of integers as integers may overflow.
+    """
+    for _, feature in table.columns:
+        fractional = feature.dtype.lower() == "float64"
+        whole = feature.dtype.lower() in WIDE_INTEGERS and ufunc not in ON_INTEGERS
+        if not (fractional or whole):
+            raise NotCompiled(f"computes {ufunc} of the column {feature.name} of dtype {feature.dtype}")
 
 
 CONVERTERS: Converters = {

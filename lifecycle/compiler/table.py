@@ -17,7 +17,6 @@ WHY = {
     "magnifies the last bits of a product: a cosine, a kernel's eigenvectors": (
         *("Isomap", "LocallyLinearEmbedding", "PolynomialCountSketch"),
     ),
-    "has several targets with classes": ("ClassifierChain", "MultiOutputClassifier"),
     "gives a sparse matrix as wide as the training has rows": ("KNeighborsTransformer", "RadiusNeighborsTransformer"),
 }
 

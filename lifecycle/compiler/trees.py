@@ -1,6 +1,6 @@
 """Converters of decision trees and what is made of many: forests and boosting."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from lifecycle.compiler.program import Converters, NotCompiled, Program
 from lifecycle.compiler.values import (
     Labels,
     Matrix,
+    Several,
     SparseMatrix,
     Value,
     Vector,
@@ -31,6 +32,7 @@ from lifecycle.compiler.values import (
     finite,
     matrix_of,
     numbers_of,
+    several,
     singles,
     take,
 )
@@ -162,15 +164,22 @@ def _divided(total: Matrix, count: int, program: Program) -> Matrix:
 
 def mean_leaves(model: Any, value: Value, program: Program) -> Matrix:
     """Add the mean of what the trees' leaves hold: class shares, or targets."""
+    if hasattr(model, "classes_"):
+        return _mean_shares(model, 0, value, program)
+    return _mean_values(model, lambda held: held[:, :, 0], value, program)
+
+
+def _mean_shares(model: Any, target: int, value: Value, program: Program) -> Matrix:
+    """Add one target's mean class shares; the walks of several targets are the same, and added once."""
+    count = int(np.atleast_1d(model.n_classes_)[target])
+    return _mean_values(model, lambda held: held[:, target, :count], value, program)
+
+
+def _mean_values(model: Any, chosen: Callable[[np.ndarray], np.ndarray], value: Value, program: Program) -> Matrix:
     single = not hasattr(model, "estimators_")
     estimators = [model] if single else model.estimators_
-    if model.n_outputs_ > 1 and hasattr(model, "classes_"):
-        raise NotCompiled("has several targets with classes")
     matrix, missing = _single_precision(estimators[0], value, program)
-    classifies = hasattr(model, "classes_")
-    trees = [
-        _fitted_tree(one, one.tree_.value[:, 0, :] if classifies else one.tree_.value[:, :, 0]) for one in estimators
-    ]
+    trees = [_fitted_tree(one, chosen(one.tree_.value)) for one in estimators]
     total = _summed(trees, np.zeros(trees[0].values.shape[1]), matrix, program, missing)
     return total if single else _divided(total, len(trees), program)
 
@@ -180,8 +189,21 @@ def _mean(model: Any, value: Value, program: Program) -> Matrix | Vector:
     return means if model.n_outputs_ > 1 else Vector(program.add("flatten", means.register))
 
 
-def _most_likely(model: Any, value: Value, program: Program) -> Labels:
-    return labels(model.classes_, program.add("largest", mean_leaves(model, value, program).register), program)
+def _chances(model: Any, value: Value, program: Program) -> Matrix | Several:
+    if model.n_outputs_ == 1:
+        return mean_leaves(model, value, program)
+    return several([_mean_shares(model, target, value, program) for target in range(model.n_outputs_)], program)
+
+
+def _most_likely(model: Any, value: Value, program: Program) -> Labels | Several:
+    chances = _chances(model, value, program)
+    if not isinstance(chances, Several):
+        return labels(model.classes_, program.add("largest", chances.register), program)
+    found = [
+        labels(classes, program.add("largest", part.register), program)
+        for classes, part in zip(model.classes_, chances.parts, strict=True)
+    ]
+    return several(found, program)
 
 
 def _embedded(model: RandomTreesEmbedding, value: Value, program: Program) -> Value:
@@ -322,7 +344,7 @@ _CLASSIFIERS = (DecisionTreeClassifier, ExtraTreeClassifier, ExtraTreesClassifie
 _REGRESSORS = (DecisionTreeRegressor, ExtraTreeRegressor, ExtraTreesRegressor, RandomForestRegressor)
 _BOOSTED = {"decision_function": _boosted_scores, "predict_proba": _boosted_chances, "predict": _boosted_labels}
 CONVERTERS: Converters = {
-    **{cls: {"predict": _most_likely, "predict_proba": mean_leaves} for cls in _CLASSIFIERS},
+    **{cls: {"predict": _most_likely, "predict_proba": _chances} for cls in _CLASSIFIERS},
     **{cls: {"predict": _mean} for cls in _REGRESSORS},
     RandomTreesEmbedding: {"transform": _embedded},
     **dict.fromkeys((GradientBoostingClassifier, HistGradientBoostingClassifier), _BOOSTED),

@@ -1,5 +1,6 @@
 """What is known of a value while a pipeline is compiled: where it stands, its width, what scikit-learn would see."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -79,13 +80,21 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class Several:
+    """Several targets a row: each one's class, or the probabilities of each one's classes."""
+
+    register: int
+    parts: tuple["Labels | Matrix", ...]
+
+
+@dataclass(frozen=True)
 class Records:
     """A list of dictionaries without what is missing."""
 
     table: Table
 
 
-Value = Table | Records | Cells | Matrix | SparseMatrix | Texts | Vector | Labels
+Value = Table | Records | Cells | Matrix | SparseMatrix | Texts | Vector | Labels | Several
 
 M = TypeVar("M", bound=Matrix | SparseMatrix)
 
@@ -145,6 +154,14 @@ def float64_of(value: Value, program: Program, *, allow_nan: bool = False) -> Ma
     return matrix
 
 
+def doubled(value: Value, program: Program) -> Value:
+    """Return numbers as float64, for models that compute in it whatever they are given; the rest as it is."""
+    matrix = matrix_of(value, program) if isinstance(value, Table) else value
+    if not isinstance(matrix, Matrix) or matrix.dtype == "f8":
+        return matrix
+    return Matrix(program.add("cast", matrix.register, dtype="f8"), matrix.width)
+
+
 def finite(matrix: M, program: Program, *, allow_nan: bool = False) -> M:
     """Return numbers of which the infinite ones are refused, as `check_array` does."""
     return replace(matrix, register=program.add("finite", matrix.register, allow_nan=allow_nan))
@@ -164,18 +181,17 @@ def cells_of(value: Value, program: Program) -> Cells:
     if isinstance(value, Table):
         if any(feature.type == "datetime" for _, feature in value.columns):
             raise NotCompiled("takes dates")
-        register = program.add("gather", *[_cell(*column, program) for column in value.columns])
+        register = program.add("gather", *[_cell_column(*column, program) for column in value.columns])
         return Cells(register, tuple(feature.missing for _, feature in value.columns))
     matrix = finite(matrix_of(value, program), program, allow_nan=True)
     return Cells(program.add("lists", matrix.register), ("nan",) * matrix.width)
 
 
-def _cell(register: int, feature: Feature, program: Program) -> int:
-    """Return a column's values as scikit-learn compares them: what a float32 column is given was rounded before."""
-    if feature.dtype.lower() != "float32":
+def _cell_column(register: int, feature: Feature, program: Program) -> int:
+    """Return the register of a column's values; float32 ones are compared with categories as they were rounded."""
+    if not _is_single(feature):
         return register
-    rounded = program.add("numbers", register, dtype="f4")
-    return program.add("column", program.add("lists", rounded), index=0)
+    return program.add("column", program.add("lists", program.add("numbers", register, dtype="f4")), index=0)
 
 
 def beside(values: list[Value], program: Program) -> Value:
@@ -192,6 +208,11 @@ def beside(values: list[Value], program: Program) -> Value:
     dtype = "f4" if all(part.dtype == "f4" for part in parts) else "f8"
     register = program.add("concatenate", *[part.register for part in parts])
     return Matrix(register, sum(part.width for part in parts), dtype)
+
+
+def several(parts: "Sequence[Labels] | Sequence[Matrix]", program: Program) -> Several:
+    """Add what several targets were given, a list a row."""
+    return Several(program.add("rows", *[part.register for part in parts]), tuple(parts))
 
 
 def take(value: Value, indexes: list[int], program: Program) -> Value:
@@ -220,23 +241,30 @@ def _table_matrix(table: Table, program: Program) -> Matrix:
         raise NotCompiled("takes no columns")
     dtypes = [_numpy_dtype(feature) for _, feature in table.columns]
     registers = [register for register, _ in table.columns]
-    floats = [dtype is not None and dtype == np.float32 for dtype in dtypes]
     plain = [dtype for dtype in dtypes if dtype is not None]
     width = len(registers)
-    if len(plain) == width and np.result_type(*plain) == np.float32:
-        if not all(floats):
-            raise NotCompiled("takes float32 numbers beside small integers")
+    if len(plain) == width and np.result_type(*plain) == np.float32:  # small integers beside them are exact
         return Matrix(program.add("numbers", *registers, dtype="f4"), width, "f4")
-    if not any(floats):
+    if not any(_is_single(feature) for _, feature in table.columns):
         return Matrix(program.add("numbers", *registers, dtype="f8"), width)
-    # A float32 column among others was rounded before it became float64.
-    singles = [
-        program.add("cast", program.add("numbers", register, dtype="f4"), dtype="f8")
-        if single
-        else program.add("numbers", register, dtype="f8")
-        for register, single in zip(registers, floats, strict=True)
-    ]
-    return Matrix(program.add("concatenate", *singles), width)
+    # Stacked, columns lie in memory as a frame's do: sums that overflow depend on it.
+    columns = [program.add("flatten", _double(*column, program)) for column in table.columns]
+    return Matrix(program.add("stack", *columns), width)
+
+
+def _double(register: int, feature: Feature, program: Program) -> int:
+    """Add a column as float64; a float32 one is rounded before."""
+    if not _is_single(feature):
+        return program.add("numbers", register, dtype="f8")
+    return program.add("cast", program.add("numbers", register, dtype="f4"), dtype="f8")
+
+
+def _is_single(feature: Feature) -> bool:
+    """Return whether a column holds float32 numbers, NumPy's or pandas' own."""
+    if feature.type not in NUMERIC or feature.dtype in ("category", "object"):
+        return False
+    dtype = pd.api.types.pandas_dtype(feature.dtype)
+    return bool(getattr(dtype, "numpy_dtype", dtype) == np.float32)
 
 
 def _numpy_dtype(feature: Feature) -> np.dtype | None:

@@ -7,17 +7,11 @@ import numpy as np
 
 # Where each operation stands. A module is imported when the first program needs it.
 _BY_MODULE = {
-    "columns": ("gather", "column", "numbers", "lists", "fill", "codes", "one_hot", "one_hot_sparse", "labels"),
+    "columns": (
+        *("gather", "column", "numbers", "lists", "fill", "codes", "one_hot", "one_hot_sparse", "labels", "rows"),
+    ),
     "matrices": (
-        "cast",
-        "finite",
-        "impute",
-        "replace",
-        "missing",
-        "arithmetic",
-        "apply",
-        "select",
-        "concatenate",
+        *("cast", "finite", "impute", "replace", "missing", "arithmetic", "apply", "select", "concatenate"),
         "by_column",
     ),
     "linear": ("affine", "flatten", "pick", "logistic", "softmax", "complement", "normalize_sum", "largest", "above"),

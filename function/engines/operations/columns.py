@@ -101,6 +101,16 @@ def labels(parameters: Parameters) -> Callable[[np.ndarray], list[Any]]:
     return lambda indexes: [classes[index] for index in indexes.tolist()]
 
 
+def rows(_: Parameters) -> Callable[..., list[Any]]:
+    """Return what several targets have for a row as one list for each row."""
+
+    def run(*targets: Any) -> list[Any]:
+        plain = [target.tolist() if isinstance(target, np.ndarray) else target for target in targets]
+        return [list(row) for row in zip(*plain, strict=True)]
+
+    return run
+
+
 def _places(parameters: Parameters, width: int) -> Callable[[Columns], np.ndarray]:
     """Return what finds the place of each value's category (columns x rows)."""
     places = parameters.lists("places")
