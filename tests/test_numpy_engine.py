@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -185,6 +186,49 @@ def answers_or_refuses(content: bytes) -> None:
         engine.predict(COLUMNS, engine.methods)  # type: ignore[arg-type]
     except Exception as error:
         assert not isinstance(error, MemoryError)
+
+
+def program_of(operations: list[dict[str, Any]], arrays: dict[str, np.ndarray], output: int) -> NumpyEngine:
+    """Return the engine of a program with one input."""
+    program = {"format": 1, "inputs": ["x"], "operations": operations, "methods": {"predict": output}}
+    return read_compiled(packed({**arrays, "program": np.frombuffer(json.dumps(program).encode(), np.uint8)}))
+
+
+def step(name: str, *inputs: int, parameters: dict[str, Any] | None = None, **arrays: str) -> dict[str, Any]:
+    """Return an operation as a program holds it."""
+    return {"operation": name, "inputs": list(inputs), "parameters": parameters or {}, "arrays": arrays}
+
+
+def test_a_matrix_that_doubles_again_and_again_is_refused() -> None:
+    """A file of a kilobyte that asks for 2**40 columns is answered by an error, not by the end of memory."""
+    numbers = step("numbers", 0, parameters={"dtype": "f8"})
+    wide = program_of([numbers, *(step("concatenate", at, at) for at in range(1, 41))], {}, 41)
+    with pytest.raises(ValueError, match="columns"):
+        wide.predict({"x": [1.0]}, ["predict"])
+    sparse = program_of(
+        [numbers, *(step("join", at, at, widths="w") for at in range(1, 31))], {"w": np.ones(2, int)}, 31
+    )
+    with pytest.raises(ValueError, match="numbers"):
+        sparse.predict({"x": [1.0]}, ["predict"])
+
+
+def test_what_takes_much_memory_a_row_is_computed_in_fewer_rows() -> None:
+    """A model with a megabyte a row gives the same for two thousand rows as for one, and never holds them all."""
+    width = 1 << 17
+    arrays = {"w": np.ones((1, width)), "b": np.zeros(width)}
+    operations = [
+        step("numbers", 0, parameters={"dtype": "f8"}),
+        step("affine", 1, weights="w", intercept="b"),
+        step("largest", 2),
+    ]
+    engine = program_of(operations, arrays, 3)
+    tracemalloc.start()
+    try:
+        assert engine.predict({"x": [1.0] * 2_000}, ["predict"]) == {"predict": [0] * 2_000}
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 30
 
 
 def test_only_what_is_asked_for_is_computed(compiled: bytes) -> None:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:  # the contract and validation need pydantic
 FORMAT = 1
 PROGRAM = "program"  # the array that holds the list of operations, as UTF-8 JSON
 KINDS = "biuf"  # of arrays: booleans, integers, floats
-# Rows computed at once: what they need stays near the processor, and 100,000 rows need no more memory than these.
+# Rows computed at once: what they need stays near the processor, and 100,000 rows need no more memory than these. They
+# are fewer where a row takes much: a file that nobody vouches for may ask for little itself and for gigabytes a row.
 BLOCK_ROWS = 1024
+BLOCK_BYTES = 1 << 28
 MOST_HEADER_BYTES = 1000  # of one array: a dtype and a shape need about a hundred
 
 Run = Callable[..., Any]
@@ -51,6 +53,7 @@ class NumpyEngine:
         self._steps = steps
         self._methods = methods
         self._schedules: dict[tuple[str, ...], list[tuple[Run, list[int], int]]] = {}
+        self._block_rows: dict[tuple[str, ...], int] = {}
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -69,24 +72,39 @@ class NumpyEngine:
         inputs = [columns[name] for name in self._inputs]
         count = len(inputs[0])
         with np.errstate(all="ignore"):  # overflow and NaN are results here, as they are in scikit-learn
-            if count <= BLOCK_ROWS:
+            if count == 1:
+                return self._run(inputs, asked)
+            step = self._block_rows.get(asked) or self._measure(inputs, asked)
+            if count <= step:
                 return self._run(inputs, asked)
             outputs: Outputs = {method: [] for method in asked}
-            for start in range(0, count, BLOCK_ROWS):
-                block = self._run([values[start : start + BLOCK_ROWS] for values in inputs], asked)
+            for start in range(0, count, step):
+                block = self._run([values[start : start + step] for values in inputs], asked)
                 for method, rows in block.items():
                     outputs[method] += rows
             return outputs
 
+    def _measure(self, inputs: list[Any], methods: tuple[str, ...]) -> int:
+        """Return how many rows are computed at once, by what the first one takes."""
+        registers = self._registers([values[:1] for values in inputs], methods)
+        row_bytes = sum(map(_bytes, registers[len(inputs) :]))
+        rows = self._block_rows[methods] = min(BLOCK_ROWS, max(1, BLOCK_BYTES // max(1, row_bytes)))
+        return rows
+
     def _run(self, inputs: list[Any], methods: tuple[str, ...]) -> "Outputs":
         """Return the outputs of one block of rows."""
+        registers = self._registers(inputs, methods)
+        return {method: _plain(registers[self._methods[method]]) for method in methods}  # type: ignore[misc]
+
+    def _registers(self, inputs: list[Any], methods: tuple[str, ...]) -> list[Any]:
+        """Return every register after the steps that some methods need."""
         schedule = self._schedules.get(methods)
         if schedule is None:
             schedule = self._schedules[methods] = self._schedule(methods)
         registers = [*inputs, *[None] * len(self._steps)]
         for run, reads, writes in schedule:
             registers[writes] = run(*[registers[read] for read in reads])
-        return {method: _plain(registers[self._methods[method]]) for method in methods}  # type: ignore[misc]
+        return registers
 
     def _schedule(self, methods: tuple[str, ...]) -> list[tuple[Run, list[int], int]]:
         """Return the steps that some methods need, in their order."""
@@ -174,6 +192,11 @@ def _array(content: bytes) -> np.ndarray:
     if max(shape, default=0) > max(array.size, MOST_COLUMNS):  # an operation would make something of so many rows
         raise CompiledInvalid(f"an array without numbers has the shape {shape}")
     return array.reshape(shape)
+
+
+def _bytes(value: Any) -> int:
+    """Return how much memory an array takes, or a tuple of arrays such as a sparse matrix."""
+    return sum(map(_bytes, value)) if isinstance(value, tuple) else getattr(value, "nbytes", 0)
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from function.engines.operations import Parameters
+from function.engines.operations import MOST_COLUMNS, Parameters
 from function.engines.operations.sparse import Sparse
 
 Matrix = np.ndarray
@@ -91,4 +91,12 @@ def select(parameters: Parameters) -> Callable[[Matrix], Matrix]:
 
 def concatenate(_: Parameters) -> Callable[..., Matrix]:
     """Return matrices side by side."""
-    return lambda *matrices: np.concatenate(matrices, axis=1)
+
+    def run(*matrices: Matrix) -> Matrix:
+        if (
+            sum([matrix.shape[1] for matrix in matrices]) > MOST_COLUMNS
+        ):  # a program could double a matrix again and again
+            raise ValueError(f"more than {MOST_COLUMNS} columns")
+        return np.concatenate(matrices, axis=1)
+
+    return run

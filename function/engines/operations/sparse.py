@@ -8,6 +8,9 @@ import numpy as np
 from function.engines.operations import MOST_COLUMNS, CompiledInvalid, Parameters
 
 Matrix = np.ndarray
+# Of what is put side by side: a text in a body of the largest size has a tenth of it, and a program could double a
+# matrix again and again.
+MOST_ENTRIES = 1 << 25
 
 
 class Sparse(NamedTuple):
@@ -52,6 +55,8 @@ def join(parameters: Parameters) -> Callable[..., Sparse]:
 
     def run(*matrices: Matrix | Sparse) -> Sparse:
         parts = [matrix if isinstance(matrix, Sparse) else _sparse(matrix) for matrix in matrices]
+        if sum(len(part.rows) for part in parts) > MOST_ENTRIES:
+            raise ValueError(f"more than {MOST_ENTRIES} numbers in a block of rows")
         rows = np.concatenate([part.rows for part in parts])
         columns = np.concatenate([part.columns + start for part, start in zip(parts, starts, strict=True)])
         order = np.argsort(rows, kind="stable")  # a row's numbers stay in the order of the parts
