@@ -64,12 +64,17 @@ def count(parameters: Parameters) -> Callable[[Terms], Sparse]:
     width = max(len(vocabulary), 1)
 
     def run(documents: Terms) -> Sparse:
-        found = [[index[term] for term in terms if term in index] for terms in documents]
-        rows = np.repeat(np.arange(len(found)), [len(one) for one in found])
-        keys = rows * width + np.fromiter(chain.from_iterable(found), np.intp, len(rows))
-        keys, counts = np.unique(keys, return_counts=True)
-        data = np.ones(len(keys)) if binary else counts.astype(np.float64)
-        return Sparse(len(found), keys // width, keys % width, data)
+        found = [[place for place in map(index.get, terms) if place is not None] for terms in documents]
+        if len(found) == 1:
+            columns, counts = np.unique(np.array(found[0], np.intp), return_counts=True)
+            rows = np.zeros(len(columns), np.intp)
+        else:
+            rows = np.repeat(np.arange(len(found)), [len(one) for one in found])
+            keys = rows * width + np.fromiter(chain.from_iterable(found), np.intp, len(rows))
+            keys, counts = np.unique(keys, return_counts=True)
+            rows, columns = np.divmod(keys, width)
+        data = np.ones(len(columns)) if binary else counts.astype(np.float64)
+        return Sparse(len(found), rows, columns, data)
 
     return run
 
