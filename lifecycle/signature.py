@@ -48,7 +48,7 @@ def learn_signature(
     form = find_form(pipeline, frame)
     features = tuple(_within_limits(pipeline, frame, form, feature) for feature in features)
     rows = as_input(frame, form)
-    methods = tuple(method for method in get_args(Method) if callable(getattr(pipeline, method, None)))
+    methods = tuple(method for method in get_args(Method) if method == "predict" or _has(pipeline, method, rows[:1]))
     answers = {method: ask(pipeline, method, rows) for method in methods}
     _check_outputs(pipeline, answers["predict"], targets)
     classes = _classes(pipeline, len(targets))
@@ -75,10 +75,15 @@ def _within_limits(pipeline: Any, frame: pd.DataFrame, form: Form, feature: Feat
 
 
 def _takes(pipeline: Any, rows: Any) -> bool:
+    return _has(pipeline, "predict", rows)
+
+
+def _has(pipeline: Any, method: str, rows: Any) -> bool:
+    """Tell whether a method is there and answers: some classes have methods that only say that they have none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            pipeline.predict(rows)
+            getattr(pipeline, method)(rows)
         except Exception:
             return False
     return True

@@ -11,6 +11,7 @@ from pandas.testing import assert_frame_equal
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -149,6 +150,13 @@ NO_FEATURES: dict[str, Any] = {
     "arrow": pd.array([1, 2], dtype="int64[pyarrow]"),
     "no-number": [np.inf, -np.inf],
 }
+
+
+def test_a_method_that_only_says_that_there_is_none_is_none() -> None:
+    """Some classes have a `predict_proba` that refuses every row: the model is published without it."""
+    frame = pd.DataFrame({"a": np.arange(9.0), "b": np.arange(9.0)[::-1] ** 2})
+    model = GaussianProcessClassifier(optimizer=None, multi_class="one_vs_one").fit(frame, [0, 1, 2] * 3)
+    assert learn_signature(model, frame, learn_features(frame, {}), ["kind"], "classification").methods == ("predict",)
 
 
 def test_columns_that_cannot_be_features_are_refused_together_by_name() -> None:

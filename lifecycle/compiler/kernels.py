@@ -136,13 +136,13 @@ def _waves(model: RBFSampler | SkewedChi2Sampler, matrix: Matrix, factor: float,
 
 def _radial_waves(model: RBFSampler, value: Value, program: Program) -> Matrix:
     if model.random_weights_.dtype != np.float64:
-        raise NotCompiled("was fitted on float32 numbers")
+        raise NotCompiled("was fitted with float32 numbers")
     return _waves(model, float64_of(value, program), (2.0 / model.n_components) ** 0.5, program)
 
 
 def _skewed_waves(model: SkewedChi2Sampler, value: Value, program: Program) -> Matrix:
     if model.random_weights_.dtype != np.float64:
-        raise NotCompiled("was fitted on float32 numbers")
+        raise NotCompiled("was fitted with float32 numbers")
     shifted = arithmetic(float64_of(value, program), "add", model.skewedness, program)
     logs = Matrix(program.add("apply", shifted.register, ufunc="log"), shifted.width)
     # What is not above zero has no finite logarithm, and is refused.

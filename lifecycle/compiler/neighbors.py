@@ -188,7 +188,7 @@ def _closest(centers: np.ndarray, value: Value, program: Program) -> int:
     if len(centers) == 0:
         raise NotCompiled("has no clusters")
     if not isinstance(centers, np.ndarray) or centers.dtype != np.float64:
-        raise NotCompiled("has centers that are no float64 numbers")
+        raise NotCompiled("was fitted with float32 numbers")
     register = float64_of(value, program).register
     arrays = {"points": centers}
     found = program.add("neighbors", register, form="products", power=2.0, count=1, arrays=arrays)
