@@ -22,9 +22,10 @@ class Sparse(NamedTuple):
     data: np.ndarray
 
     def dot(self, weights: np.ndarray) -> np.ndarray:
-        """Return the product with a dense matrix (features x outputs); sums in the order of SciPy's CSR product."""
-        if len(self.columns) and int(self.columns.max()) >= len(weights):
-            raise IndexError("the sparse matrix has more columns than the weights have rows")
+        """Return the product with a dense matrix (features x outputs); sums in the order of SciPy's CSR product.
+
+        Raises IndexError where the weights have fewer rows than this matrix has columns.
+        """
         # bincount adds one number after the other, where a sum over an array would add in pairs.
         sums = [self.sum_rows(self.data * weights[:, output].take(self.columns)) for output in range(weights.shape[1])]
         return np.stack(sums, axis=1)

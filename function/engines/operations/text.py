@@ -96,7 +96,9 @@ def normalize(parameters: Parameters) -> Callable[[Sparse], Sparse]:
 
     def run(counts: Sparse) -> Sparse:
         found = lengths(counts)
-        return counts._replace(data=counts.data / np.where(found == 0, 1.0, found).take(counts.rows))
+        if not found.all():
+            found = np.where(found == 0, 1.0, found)
+        return counts._replace(data=counts.data / found.take(counts.rows))
 
     return run
 
