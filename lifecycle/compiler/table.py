@@ -7,12 +7,12 @@ from sklearn.utils import all_estimators
 from lifecycle.compiler import CONVERTERS
 
 WHY = {
-    "has no converter yet": ("PatchExtractor", "SparseCoder"),
+    "takes images, not the rows of a request": ("PatchExtractor",),
     "gives a pair where a pipeline takes a matrix": ("PLSSVD",),
     "transforms targets, not the rows of a request": ("LabelBinarizer", "LabelEncoder", "MultiLabelBinarizer"),
     "solves an optimization for each row, whose last bits depend on the solver": (
         *("DictionaryLearning", "LatentDirichletAllocation", "MiniBatchDictionaryLearning", "MiniBatchNMF"),
-        *("MiniBatchSparsePCA", "NMF", "SparsePCA"),
+        *("MiniBatchSparsePCA", "NMF", "SparseCoder", "SparsePCA"),
     ),
     "magnifies the last bits of a product: a cosine, a kernel's eigenvectors": (
         *("Isomap", "LocallyLinearEmbedding", "PolynomialCountSketch"),
