@@ -151,7 +151,8 @@ class Proof(Shape):
     rows: int = 0  # of the training and test frames
     hard_rows: int = 0  # built to break it
     refused_rows: int = 0  # by both engines
-    largest_differences: dict[Method, float] = {}  # of numbers, per method; labels agree on every row
+    # Of numbers, per method: as a share of the larger number or that output's largest magnitude, as TOLERANCE is one.
+    largest_differences: dict[Method, float] = {}
 
 
 class Manifest(Shape):

@@ -28,12 +28,13 @@ def describe_engine(manifest: Manifest) -> str:
     """Return which engine serves a version and why, in one sentence."""
     proof = manifest.proof
     if proof.verdict == "not compiled":
-        return f"By scikit-learn itself, for a step is not compiled: {proof.reason}."
+        return f"Not compiled, so served by scikit-learn: {proof.reason}."
     if proof.verdict == "fails":
-        return f"By scikit-learn itself, for the compiled model differs from the fitted pipeline: {proof.reason}."
+        return f"Served by scikit-learn, as the compiled model differs from the fitted pipeline: {proof.reason}."
     largest = max(proof.largest_differences.values(), default=0.0)
-    rows = f"{proof.rows} rows of data and {proof.hard_rows} built to break it"
-    return f"Compiled, and proved equal to the fitted pipeline on {rows}; the largest difference is {largest:.2g}."
+    rows = f"{proof.rows} rows of data and {proof.hard_rows} built to break it ({proof.refused_rows} refused by both)"
+    same = f"numbers differ by at most {largest:.1e} of their scale" if largest else "bit for bit"
+    return f"Compiled, and proved equal to the fitted pipeline on {rows}: {same}."
 
 
 def _head(manifest: Manifest) -> list[str]:

@@ -162,7 +162,8 @@ def verify(name: str, version: str | None, store: Store, as_json: bool) -> None:
             raise VerifyFailed(f"{name} {found.manifest.version} is not what was published:", damaged)
         say("loading it with the image's packages")
         result = _rehearse(store, found)
-        say("repeating the proof")
+        if found.manifest.engine == "numpy":
+            say("repeating the proof")
         proof = _prove_again(store, found)
     if as_json:
         repeated = proof.model_dump() if proof else None
@@ -172,8 +173,10 @@ def verify(name: str, version: str | None, store: Store, as_json: bool) -> None:
         text = f"{len(files)} files whole, golden examples answered as recorded by the {result['engine']} engine."
         console.say(f"{name} {found.manifest.version}: {text}")
         if proof:
-            rows = f"{proof.rows} golden and {proof.hard_rows} hard rows"
+            rows = f"{proof.rows} golden and {proof.hard_rows} hard rows ({proof.refused_rows} refused by both)"
             console.say(f"The compiled model answers {rows} as the fitted pipeline does.")
+        else:
+            console.say(f"There is no proof to repeat. {describe_engine(found.manifest)}")
 
 
 @cli.command()

@@ -10,7 +10,7 @@ import pandas as pd
 from function.contract import Feature, Signature
 from function.validation import Columns
 
-MOST_THRESHOLDS = 20
+MOST_THRESHOLDS = 100
 MOST_CATEGORIES = 40
 # Empty, blank, accents composed and combining, letters whose lower case is longer, ligatures, digits of other scripts,
 # right to left, emoji with joiners, control characters, and words that no tokenizer agrees on.

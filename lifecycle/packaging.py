@@ -4,7 +4,7 @@ import hashlib
 import io
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
@@ -24,6 +24,7 @@ from function.contract import (
     REFERENCE,
     Estimator,
     File,
+    GoldenExample,
     Label,
     Limit,
     Manifest,
@@ -36,7 +37,7 @@ from function.contract import Data as DataFacts
 from function.engines import Outputs
 from function.engines.sklearn_engine import SklearnEngine
 from function.errors import Detail, InvalidInstances
-from function.model import agree
+from function.model import LoadFailed, agree, replay
 from function.validation import Instances, Validator
 from lifecycle.acceptance import describe, judge
 from lifecycle.card import write_card
@@ -50,6 +51,10 @@ from lifecycle.reference import summarize
 from lifecycle.signature import as_input, ask, learn_features, learn_signature
 
 ASKED_ALONE = 5
+OTHERWISE = (
+    "The fitted pipeline itself answers {} otherwise than among {}; callers send rows as they come, so that it cannot "
+    "be served"
+)
 ALONE_SLACK = (
     1e6  # a Gaussian process differs by 1e-11 with the number of rows; looking at other rows differs by far more
 )
@@ -114,6 +119,7 @@ def assemble(fitted: Fitted, recipe: Recipe | None, where: Callable[[str], str],
     frames = [fitted.train[columns]] if fitted.test is fitted.train else [fitted.train[columns], fitted.test[columns]]
     compiled, proof = compile_and_prove(content, signature, frames)
     golden = golden_examples(fitted.train[columns], signature, on_train)
+    check_alike(content, signature, golden)
     facts = {
         "model": fitted.name,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -164,7 +170,8 @@ def check_engine(content: bytes, signature: Signature, frame: pd.DataFrame, outp
         try:
             answers = engine.predict(validator.columns(rows), signature.methods)
         except Exception as error:
-            text = f"Served as JSON, the examples make the pipeline fail: {type(error).__name__}: {error}"
+            how = "Asked for one row alone" if len(asked) == 1 else "Served as JSON"
+            text = f"{how}, the pipeline fails on the examples: {type(error).__name__}: {error}"
             raise ArtifactRefused(text) from error
         _hold(asked, answers, outputs, signature)
     if fault is None:
@@ -174,15 +181,28 @@ def check_engine(content: bytes, signature: Signature, frame: pd.DataFrame, outp
     return (f"{text}, such as {fault['at']}: expected {fault['expected']}, found {fault['found']}",)
 
 
+def check_alike(content: bytes, signature: Signature, golden: Sequence[GoldenExample]) -> None:
+    """Hold the engine to golden examples as a load will; raises ArtifactRefused where a few rows answer otherwise."""
+    engine = SklearnEngine(joblib.load(io.BytesIO(content)), signature)
+    try:
+        replay(signature, engine, Validator(signature), golden)
+    except LoadFailed as error:
+        raise ArtifactRefused(f"{OTHERWISE.format('few rows', 'many')}:", [str(error)]) from error
+
+
 def _hold(positions: list[int], answers: Outputs, outputs: Outputs, signature: Signature) -> None:
-    how, slack = ("Alone in a request", ALONE_SLACK) if len(positions) == 1 else ("Served as JSON", 1.0)
+    alone = len(positions) == 1
+    count = len(next(iter(outputs.values())))
     for method, values in answers.items():
-        scales = [magnitude * slack for magnitude in signature.magnitudes[method]]
+        scales = [magnitude * (ALONE_SLACK if alone else 1.0) for magnitude in signature.magnitudes[method]]
         for position, value in zip(positions, values, strict=True):
             if not agree(value, _json(outputs[method][position]), scales):
+                text = "Served as JSON, the examples are answered otherwise"
+                text = OTHERWISE.format(f"row {position} of the examples alone", f"{count} rows") if alone else text
+                here = "alone" if alone else "served"
                 raise ArtifactRefused(
-                    f"{how}, row {position} of the examples is answered otherwise by {method}:",
-                    [f"pipeline: {outputs[method][position]}", f"endpoint: {value}"],
+                    f"{text} ({method}, row {position}):",
+                    [f"together: {outputs[method][position]}", f"{here}: {value}"],
                 )
 
 
@@ -208,6 +228,10 @@ def _feature_columns(fitted: Fitted) -> list[str]:
     names = getattr(fitted.pipeline, "feature_names_in_", None)
     there = [column for column in fitted.train.columns if column not in fitted.targets]
     if names is None:
+        count = getattr(fitted.pipeline, "n_features_in_", len(there))
+        if count != len(there):
+            text = f"The pipeline takes {count} features, and the examples have {len(there)} beside the target"
+            raise ArtifactRefused(f"{text}. Is one of them the target (--target), or an index?", there)
         return there
     missing = [name for name in names if name not in there]
     if missing:

@@ -156,7 +156,7 @@ class Comparison:
 
 
 def _differ(expected: Any, found: Any, magnitudes: tuple[float, ...]) -> tuple[int | None, float]:
-    """Return the first row that differs by more than the tolerance, and the largest difference of numbers."""
+    """Return the first row that differs by more than the tolerance, and the largest difference as a share of scale."""
     ours, theirs = _floats(found), _floats(expected)
     if ours is None or theirs is None or ours.shape != theirs.shape:
         for row, (one, other) in enumerate(zip(expected, found, strict=True)):
@@ -166,11 +166,12 @@ def _differ(expected: Any, found: Any, magnitudes: tuple[float, ...]) -> tuple[i
     with np.errstate(invalid="ignore"):
         difference = np.where((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)), 0.0, np.abs(ours - theirs))
         scales = np.array(magnitudes) if len(magnitudes) == ours.shape[1] else np.zeros(ours.shape[1])
-        allowed = TOLERANCE * np.maximum(np.maximum(np.abs(ours), np.abs(theirs)), scales)
+        scales = np.maximum(np.maximum(np.abs(ours), np.abs(theirs)), scales)
         # NaN beside NaN differs by 0 and allows NaN; infinity beside a number differs by infinity and allows it.
-        wrong = (difference != 0) & ~((difference <= allowed) & np.isfinite(difference))
+        wrong = (difference != 0) & ~((difference <= TOLERANCE * scales) & np.isfinite(difference))
+        shares = np.divide(difference, scales, where=difference != 0, out=np.zeros_like(difference))
     rows = np.flatnonzero(wrong.any(axis=1))
-    return (int(rows[0]) if len(rows) else None), float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))
+    return (int(rows[0]) if len(rows) else None), float(np.nan_to_num(shares, nan=np.inf).max(initial=0.0))
 
 
 def _floats(rows: Any) -> np.ndarray | None:

@@ -67,7 +67,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from function.contract import Proof
 from lifecycle.compiler import CONVERTERS
-from lifecycle.compiler.table import WHY, table
+from lifecycle.compiler.reasons import WHY
+from lifecycle.compiler.table import table
 from lifecycle.proof import compile_and_prove
 from lifecycle.signature import learn_features, learn_signature
 

@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.decomposition import NMF
 from sklearn.dummy import DummyClassifier
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -373,22 +374,33 @@ def test_a_slice_without_enough_rows_does_not_pass_unseen(toy: Toy, tmp_path: Pa
     assert "roc_auc by shop, of which no value has enough rows: at least 0 expected, could not be measured" in reason
 
 
-OTHERWISE: dict[str, tuple[Any, str]] = {
-    "by-index": (pd.DataFrame.sort_index, "Served as JSON, row 0 of the examples is answered otherwise by"),
-    "by-other-rows": (pd.DataFrame.rank, "Alone in a request, row 0 of the examples is answered otherwise by"),
+OTHERWISE: dict[str, tuple[Any, str, str]] = {
+    "by-index": (pd.DataFrame.sort_index, "Served as JSON, the examples are answered otherwise", "served"),
+    "by-other-rows": (pd.DataFrame.rank, "answers row 0 of the examples alone otherwise than among", "alone"),
 }
 
 
 @pytest.mark.parametrize("case", OTHERWISE)
 def test_a_pipeline_that_answers_otherwise_as_json_is_refused(case: str, toy: Toy) -> None:
     """What depends on the frame's index or on the other rows of a request has no answer that a caller could rely on."""
-    function, expected = OTHERWISE[case]
+    function, expected, how = OTHERWISE[case]
     frame = toy.frame.sample(frac=1, random_state=1)
     pipeline = make_pipeline(FunctionTransformer(function), LogisticRegression(C=1e-3))
     pipeline.fit(frame[["age"]], frame.label)
     with pytest.raises(ArtifactRefused, match=expected) as caught:
         assembled(pipeline, frame, "label")
-    assert [reason.split(":")[0] for reason in caught.value.reasons] == ["pipeline", "endpoint"]
+    assert [reason.split(":")[0] for reason in caught.value.reasons] == ["together", how]
+
+
+@pytest.mark.filterwarnings("ignore")  # of convergence
+def test_what_solves_for_all_rows_at_once_is_refused() -> None:
+    """A factorization whose iterations end when all rows together are near enough has no answer for one of them."""
+    frame = pd.DataFrame(np.random.default_rng(0).gamma(2.0, 1.0, (60, 4)), columns=list("abcd"))
+    frame["label"] = np.where(frame.a > frame.b, "yes", "no")
+    pipeline = make_pipeline(NMF(2, init="nndsvda", random_state=0), LogisticRegression())
+    pipeline.fit(frame[list("abcd")], frame.label)
+    with pytest.raises(ArtifactRefused, match="The fitted pipeline itself answers"):
+        assembled(pipeline, frame, "label")
 
 
 def test_last_bits_may_differ_with_the_number_of_rows() -> None:
@@ -409,7 +421,7 @@ def test_an_engine_that_fails_on_the_examples_is_a_refusal(toy: Toy, monkeypatch
 
     monkeypatch.setattr(SklearnEngine, "predict", fail)
     with pytest.raises(
-        ArtifactRefused, match="the examples make the pipeline fail: TypeError: data type not understood"
+        ArtifactRefused, match="the pipeline fails on the examples: TypeError: data type not understood"
     ):
         assembled(toy.pipeline, toy.frame, "label")
 

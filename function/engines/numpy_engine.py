@@ -2,7 +2,8 @@
 
 from function.engines.numpy_engine import read_compiled
 engine = read_compiled(Path("model.npz").read_bytes())
-engine.predict({"tenure": [3, 40], ...}, ["predict_proba"])
+print(engine.inputs, engine.methods)
+engine.predict({"tenure": [3, 40], ...}, ["predict_proba"])  # a list for each input, None where a value is missing
 """
 
 import importlib
@@ -56,20 +57,33 @@ class NumpyEngine:
         self._block_rows: dict[tuple[str, ...], int] = {}
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns that it takes."""
+        return tuple(self._inputs)
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """The methods of the fitted pipeline that were compiled."""
         return tuple(self._methods)
 
     def thresholds(self) -> list[float]:
-        """Return every number that trees compare with, sorted: what a proof tries values beside."""
-        found = [array.ravel() for name, array in self._arrays.items() if name.startswith("leaves.threshold.")]
+        """Return every number that trees and bins compare with, sorted: what a proof tries values beside."""
+        compared = ("leaves.threshold.", "bins.edges.")
+        found = [array.ravel() for name, array in self._arrays.items() if name.startswith(compared)]
         thresholds: list[float] = np.unique(np.concatenate([*found, np.empty(0)])).tolist()
         return thresholds
 
     def predict(self, columns: "Columns", methods: "Sequence[Method]") -> "Outputs":
-        """Return what the fitted pipeline's own methods would give, within the proof's tolerance."""
+        """Return what the fitted pipeline's own methods would give, within the proof's tolerance.
+
+        `columns` holds a list for each of the inputs, None where a value is missing. Nothing is validated; raises
+        ValueError where a column is missing, and what an operation raises on values that it refuses.
+        """
         asked = tuple(methods)
-        inputs = [columns[name] for name in self._inputs]
+        try:
+            inputs = [columns[name] for name in self._inputs]
+        except KeyError:
+            raise ValueError(f"columns missing: {[name for name in self._inputs if name not in columns]}") from None
         count = len(inputs[0])
         with np.errstate(all="ignore"):  # overflow and NaN are results here, as they are in scikit-learn
             if count == 1:

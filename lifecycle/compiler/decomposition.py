@@ -67,7 +67,8 @@ def _rotated(model: Any, value: Value, program: Program) -> Matrix:
 def _randomly(model: SparseRandomProjection, value: Value, program: Program) -> Value:
     """Add the product with a sparse matrix, which SciPy adds up column after column, as for sparse rows."""
     rows = sparse_of(value, program)
-    projected = _projected(model.components_.toarray(), rows, program)
+    weights = model.components_.toarray() if hasattr(model.components_, "toarray") else model.components_
+    projected = _projected(weights, rows, program)
     if isinstance(value, SparseMatrix):
         return projected if model.dense_output else sparse_of(projected, program)
     # SciPy gives the transpose of a product here, and sums over it that overflow tell the difference.

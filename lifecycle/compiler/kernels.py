@@ -17,7 +17,7 @@ from lifecycle.compiler.bayes import arithmetic, project
 from lifecycle.compiler.distances import distances
 from lifecycle.compiler.linear import affine, labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.values import Labels, Matrix, Value, Vector, doubled, finite, float64_of
+from lifecycle.compiler.values import Labels, Matrix, Table, Value, Vector, doubled, finite, float64_of
 
 KERNELS = ("linear", "rbf", "poly", "sigmoid")
 Sum = tuple[np.ndarray, np.ndarray]  # which support vectors, and their weights
@@ -153,6 +153,8 @@ def _chi2_waves(model: AdditiveChi2Sampler, value: Value, program: Program) -> M
     steps, interval = model.sample_steps, model.sample_interval
     if interval is None:
         interval = {1: 0.8, 2: 0.5, 3: 0.4}[steps]
+    if isinstance(value, Table) and all("float" not in feature.dtype.lower() for _, feature in value.columns):
+        raise NotCompiled("cuts the waves of whole numbers off to whole numbers")
     matrix = float64_of(value, program)
     register = program.add("chi2_waves", matrix.register, steps=int(steps), interval=float(interval))
     return Matrix(register, matrix.width * (2 * steps - 1))
@@ -220,6 +222,14 @@ PAIRWISE: dict[str, Callable[..., Matrix]] = {
 }
 _CLASSIFIER = {"decision_function": _scores, "predict": _decision}
 _REGRESSOR = {"predict": _sum}
+
+
+def _own_chances(_: Any, __: Value, ___: Program) -> Matrix:
+    raise NotCompiled(
+        "gives probabilities of its own; those of CalibratedClassifierCV(SVC(), ensemble=False) are compiled"
+    )
+
+
 CONVERTERS: Converters = {
     AdditiveChi2Sampler: {"transform": _chi2_waves},
     KernelCenterer: {"transform": _centered},
@@ -230,6 +240,6 @@ CONVERTERS: Converters = {
     KernelRidge: {"predict": _ridge},
     OneClassSVM: {"decision_function": _sum, "predict": _inlier},
     SGDOneClassSVM: {"decision_function": _linear_score, "predict": _linear_inlier},
-    **dict.fromkeys((SVC, NuSVC), _CLASSIFIER),
+    **{cls: {**_CLASSIFIER, "predict_proba": _own_chances} for cls in (SVC, NuSVC)},
     **dict.fromkeys((SVR, NuSVR), _REGRESSOR),
 }

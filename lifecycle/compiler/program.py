@@ -11,6 +11,7 @@ import numpy as np
 
 from function.engines.numpy_engine import FORMAT, PROGRAM
 from function.engines.operations.matrices import UNARY
+from lifecycle.compiler.reasons import REASONS
 from lifecycle.errors import LifecycleError
 
 Arrays = Mapping[str, np.ndarray]
@@ -39,7 +40,7 @@ class Program:
         converters = self._converters.get(type(estimator))  # by exact class: a subclass may do anything else
         name = type(estimator).__name__
         if converters is None:
-            raise NotCompiled(f"{name}: this class is not compiled")
+            raise NotCompiled(f"{name}: {REASONS.get(name, 'this class is not compiled')}")
         if method not in converters:
             raise NotCompiled(f"{name}: {method} is not compiled")
         try:

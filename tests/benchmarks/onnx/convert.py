@@ -22,7 +22,8 @@ def convert(pipeline: Any, columns: dict[str, bool]) -> bytes:
         types = [(name, (StringTensorType if text else FloatTensorType)([None, 1])) for name, text in columns.items()]
     else:
         types = [("numbers", FloatTensorType([None, len(columns)]))]
-    model = to_onnx(pipeline, initial_types=types, options={"zipmap": False})
+    options = {"zipmap": False} if hasattr(pipeline, "predict_proba") else None
+    model = to_onnx(pipeline, initial_types=types, options=options)
     content: bytes = model.SerializeToString()
     return content
 
