@@ -134,7 +134,7 @@ def measure(model: str, names: tuple[str, ...], store: str | None, python: Path,
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as name, storage_double(BUCKET) as cloud:
         folder = Path(name)
         progress.print(f"{model}: {'taking the newest version' if store else 'fitting, packaging'}")
-        version = versions.newest(model, store, folder / "pins") if store else versions.package(model, folder)
+        version = versions.newest(model, store, folder / "pins") if store else versions.publish(model, folder)
         contenders = list(made(names, Setting(version, python.parent, cloud)))
         progress.print(f"{model}: {plan.starts} cold starts of {', '.join(one.name for one in contenders)}")
         colds = measures.cold_starts(contenders, plan.starts, folder)

@@ -1,4 +1,4 @@
-"""The fitted pipelines that are measured, on real data: four made here, and every model of the repository by name."""
+"""The fitted pipelines that are measured, on real data; models of the repository can be measured by name, too."""
 
 import importlib
 from collections.abc import Callable
@@ -14,6 +14,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from lifecycle import Data
+
 SEED = 20
 TREES = 200
 
@@ -23,8 +25,17 @@ class Fitted:
     """A fitted pipeline, rows that it was not fitted on, and the column that it predicts."""
 
     pipeline: Any
-    test: pd.DataFrame
-    target: str
+    data: Any  # as a train.py loads it
+
+    @property
+    def test(self) -> pd.DataFrame:
+        """The test rows."""
+        return self.data.test  # type: ignore[no-any-return]
+
+    @property
+    def target(self) -> str:
+        """The column to be predicted."""
+        return self.data.target  # type: ignore[no-any-return]
 
     @property
     def features(self) -> pd.DataFrame:
@@ -37,7 +48,7 @@ def forest() -> Fitted:
     boosted, data = _of_model("churn")
     columns, _ = (step for _, step in boosted.steps)
     pipeline = Pipeline([("columns", clone(columns)), ("forest", RandomForestClassifier(TREES, random_state=SEED))])
-    return Fitted(pipeline.fit(data.train.drop(columns=data.target), data.train[data.target]), data.test, data.target)
+    return Fitted(pipeline.fit(data.train.drop(columns=data.target), data.train[data.target]), data)
 
 
 def linear() -> Fitted:
@@ -46,26 +57,22 @@ def linear() -> Fitted:
     rows = data.data.assign(diagnosis=data.target_names[data.target])
     train, test = train_test_split(rows, random_state=SEED)
     pipeline = make_pipeline(StandardScaler(), LogisticRegression())
-    return Fitted(pipeline.fit(train.drop(columns="diagnosis"), train["diagnosis"]), test, "diagnosis")
-
-
-def of_repository(name: str) -> Fitted:
-    """Return a model of the repository, fitted as `python -m lifecycle train` does; raises ModuleNotFoundError."""
-    pipeline, data = _of_model(name)
-    return Fitted(pipeline, data.test, data.target)
+    pipeline.fit(train.drop(columns="diagnosis"), train["diagnosis"])
+    return Fitted(pipeline, Data(train=train, test=test, target="diagnosis"))
 
 
 PIPELINES: dict[str, Callable[[], Fitted]] = {
     "forest": forest,
-    "boosting": lambda: of_repository("churn"),
-    "text": lambda: of_repository("reviews"),
+    "boosting": lambda: Fitted(*_of_model("churn")),
+    "text": lambda: Fitted(*_of_model("reviews")),
     "linear": linear,
 }
 
 
-def fit(name: str) -> Fitted:
-    """Return what a name stands for: one of PIPELINES, else a model of the repository."""
-    return PIPELINES[name]() if name in PIPELINES else of_repository(name)
+def test_features(name: str) -> pd.DataFrame:
+    """Return the test rows of a model of the repository without the target; raises ModuleNotFoundError."""
+    data = importlib.import_module(f"models.{name}.train").load()
+    return data.test.drop(columns=data.target)  # type: ignore[no-any-return]
 
 
 def _of_model(name: str) -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ from tests.benchmarks.known.main import PREDICT_MS
 from tests.benchmarks.measures import QUICK, Load, Round
 from tests.benchmarks.results import TARGETS, Result, Target, compared, result, verdicts
 from tests.benchmarks.servers import ContenderError, attempt, first_answer, running, storage_double
-from tests.benchmarks.versions import ROOT, Version, newest, package
+from tests.benchmarks.versions import ROOT, Version, newest, publish
 
 SCRIPTS = Path(sys.executable).parent
 ALWAYS_MEASURED = {"cold_seconds", "p50_us", "p99_us", "requests_per_second", "memory_mb"}
@@ -153,7 +153,7 @@ def test_targets_name_contenders_and_numbers(target: Target) -> None:
 @linux
 def test_ours_is_measured_in_every_way(tmp_path: Path) -> None:
     """A pipeline that is fitted and packaged here is served from the image and from a bucket, and computed alone."""
-    version = package("linear", tmp_path)
+    version = publish("linear", tmp_path)
     with storage_double(BUCKET) as cloud:
         setting = Setting(version, SCRIPTS, cloud)
         contenders = [CONTENDERS["ours"](setting), CONTENDERS["bucket"](setting)]

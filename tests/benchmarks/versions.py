@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import joblib
+import pandas as pd
 
 from lifecycle.frames import raw_instances
 from lifecycle.signature import learn_features
@@ -43,17 +44,26 @@ class LifecycleError(Exception):
     """A lifecycle command failed; the message holds the command and what it printed."""
 
 
-def package(name: str, folder: Path) -> Version:
-    """Fit a pipeline, package it as a user would, and return the version with its test rows as instances."""
-    fitted = pipelines.fit(name)
+def publish(name: str, folder: Path) -> Version:
+    """Publish a version as a user would, to a store in a folder, and return it with its test rows as instances."""
+    store = (folder / "store").as_uri()
+    if name in pipelines.PIPELINES:
+        features = package(name, store, folder)
+    else:
+        lifecycle("train", name, "--store", store)
+        features = pipelines.test_features(name)
+    return newest(name, store, folder / "pins", raw_instances(features, learn_features(features, {})))
+
+
+def package(name: str, store: str, folder: Path) -> pd.DataFrame:
+    """Fit one of PIPELINES and package it with its test rows; return their features."""
+    fitted = pipelines.PIPELINES[name]()
     pipeline, examples = folder / f"{name}.joblib", folder / f"{name}.csv"
     joblib.dump(fitted.pipeline, pipeline)
     fitted.test.to_csv(examples, index=False)
-    store = (folder / "store").as_uri()
     arguments = ("--pipeline", str(pipeline), "--examples", str(examples), "--target", fitted.target)
     lifecycle("package", name, *arguments, "--store", store)
-    instances = raw_instances(fitted.features, learn_features(fitted.features, {}))
-    return newest(name, store, folder / "pins", instances)
+    return fitted.features
 
 
 def newest(model: str, store: str, pins: Path, instances: list[dict[str, Any]] | None = None) -> Version:
