@@ -1,5 +1,6 @@
 """Every JSON shape that one part writes and another reads: pin, manifest, signature, golden examples, records."""
 
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -192,7 +193,7 @@ class RecordHead(TypedDict):
     """What every record starts with."""
 
     severity: str
-    time: str
+    time: datetime  # written as RFC 3339
     message: str
     kind: str  # "prediction", "rejection", "failure", "load" or "load_failure"
     service: str

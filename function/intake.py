@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import Request
 
@@ -18,10 +19,10 @@ class Intake:
     """Counts what is under way; refuses instead of queueing without end."""
 
     def __init__(self, settings: Settings) -> None:
-        self.timeout_seconds = settings.body_timeout_seconds
         self._max_in_flight = settings.max_in_flight
         self._max_body_mb = settings.max_body_mb
         self._max_bytes = int(max(settings.max_in_flight_mb, settings.max_body_mb) * MIB)
+        self.deadlines = Deadlines(settings.body_timeout_seconds)
         self.requests = 0
         self.bytes = 0
 
@@ -70,12 +71,16 @@ class Admission:
 
     async def read(self, request: Request) -> bytes:
         """Return the body; raises BodyTooLarge, Overloaded, BodyTimeout, or InvalidBody for one that breaks off."""
-        seconds = self._intake.timeout_seconds
+        deadlines = self._intake.deadlines
+        task = deadlines.begin()
         try:
-            async with asyncio.timeout(seconds):
-                body = await self._read(request)
-        except TimeoutError:
-            raise BodyTimeout(f"The body did not arrive within {seconds:g} seconds.") from None
+            body = await self._read(request)
+        except asyncio.CancelledError:
+            if deadlines.passed(task):
+                raise BodyTimeout(f"The body did not arrive within {deadlines.seconds:g} seconds.") from None
+            raise
+        finally:
+            deadlines.end(task)
         if not body and self._offers_upgrade:  # uvicorn ends the request where another protocol would begin
             raise InvalidBody("The body got lost in the offer of another protocol; send it without the header Upgrade.")
         return body
@@ -94,6 +99,50 @@ class Admission:
             chunks.append(chunk)
             more = message.get("more_body", False)
         return b"".join(chunks)
+
+
+class Deadlines:
+    """Cancels tasks that take longer than some seconds.
+
+    All share one timer: `asyncio.timeout` makes one for each task, which costs more than a request's validation.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._ends: dict[asyncio.Task[Any], float] = {}  # in the order of their ends
+        self._cancelled: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> asyncio.Task[Any]:
+        """Set the running task its deadline; return the task."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        assert task is not None  # noqa: S101  # a coroutine runs in a task
+        self._ends[task] = end = loop.time() + self.seconds
+        if self._timer is None:
+            self._timer = loop.call_at(end, self._look)
+        return task
+
+    def end(self, task: asyncio.Task[Any]) -> None:
+        """Forget a task."""
+        del self._ends[task]
+        self._cancelled.discard(task)
+
+    def passed(self, task: asyncio.Task[Any]) -> bool:
+        """Tell, where a task was cancelled, whether it was for its deadline alone."""
+        return task in self._cancelled and task.uncancel() == 0
+
+    def _look(self) -> None:
+        """Cancel who is late, and look again when the next one may be."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        for task, end in self._ends.items():
+            if end > loop.time():
+                self._timer = loop.call_at(end, self._look)
+                break
+            if task not in self._cancelled:
+                self._cancelled.add(task)
+                task.cancel()
 
 
 def _check_media(headers: Headers) -> None:

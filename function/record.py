@@ -19,6 +19,7 @@ from function.errors import InvalidInstances, PilotlightError, RequestError
 from function.settings import Settings
 
 PENDING_BYTES = 1 << 20  # what a reader that lags may leave behind
+TOGETHER = 50  # instances that are made one text at once, before it is known whether they fit
 HEAD_BYTES = 2048  # room for everything in a record but instances and predictions
 # At most this much goes into one write: a pipe that poll() calls writable takes it without blocking.
 PIECE_BYTES = select.PIPE_BUF
@@ -126,7 +127,7 @@ class Recorder:
         """Return the start of a record; before a version is loaded, what the pin names is not known to be true."""
         return {
             "severity": severity,
-            "time": datetime.now(UTC).isoformat(),
+            "time": datetime.now(UTC),
             "message": message,
             "kind": kind,
             "service": self._service,
@@ -140,16 +141,18 @@ class Recorder:
         """Return the fields that hold instances and predictions: all of them, or a sample that fits."""
         lines = _Lines(manifest, answered, self._hash)
         room = self._limit_bytes - HEAD_BYTES
-        logged = lines.fitting(range(answered.rows), room)
-        if len(logged) < answered.rows:
-            logged = lines.fitting(sampling_order(request_id, answered.rows), room)
-        indexes = sorted(logged)
+        logged = list(range(answered.rows))
+        features, predictions = lines.arrays(logged[:TOGETHER])
+        if answered.rows > TOGETHER or _escaped_size(features) + _escaped_size(predictions) > room:
+            if len(lines.fitting(logged, room)) < answered.rows:
+                logged = sorted(lines.fitting(sampling_order(request_id, answered.rows), room))
+            features, predictions = lines.arrays(logged)
         return {
-            "features_json": _array(logged[index][0] for index in indexes),
-            "predictions_json": _array(logged[index][1] for index in indexes),
-            "logged_json": orjson.dumps(indexes).decode(),
-            "instances_logged": len(indexes),
-            "cut": len(indexes) < answered.rows,
+            "features_json": features.decode(),
+            "predictions_json": predictions.decode(),
+            "logged_json": orjson.dumps(logged).decode(),
+            "instances_logged": len(logged),
+            "cut": len(logged) < answered.rows,
         }
 
     def _hash(self, value: Any) -> str:
@@ -218,18 +221,21 @@ class _Lines:
         if answered.chances is not None:
             self._outputs["probabilities"] = answered.chances
 
-    def fitting(self, indexes: Iterable[int], room: int) -> dict[int, tuple[bytes, bytes]]:
-        """Return instance and prediction of as many of these indexes, in this order, as fit into the room, in bytes."""
-        logged = {}
+    def arrays(self, indexes: list[int]) -> tuple[bytes, bytes]:
+        """Return instances and predictions of some indexes as two JSON arrays."""
+        return orjson.dumps([self._instance(index) for index in indexes]), orjson.dumps(
+            [self._prediction(index) for index in indexes]
+        )
+
+    def fitting(self, indexes: Iterable[int], room: int) -> list[int]:
+        """Return as many of these indexes, in this order, as fit into the room (bytes), instance and prediction."""
+        logged = []
         for index in indexes:
-            features = orjson.dumps(self._instance(index))
-            prediction = orjson.dumps({name: rows[index] for name, rows in self._outputs.items()})
-            # They stand in a JSON text, where each quote takes a second byte.
-            room -= len(features) + features.count(b'"') + features.count(b"\\") + len(prediction)
-            room -= prediction.count(b'"') + len(str(index)) + len(",,,")
+            room -= _escaped_size(orjson.dumps(self._instance(index))) + len(str(index)) + len(",,,")
+            room -= _escaped_size(orjson.dumps(self._prediction(index)))
             if room < 0:
                 break
-            logged[index] = (features, prediction)
+            logged.append(index)
         return logged
 
     def _instance(self, index: int) -> dict[str, Any]:
@@ -238,6 +244,14 @@ class _Lines:
             if instance[name] is not None:
                 instance[name] = self._hashed(instance[name])
         return instance
+
+    def _prediction(self, index: int) -> dict[str, Any]:
+        return {name: rows[index] for name, rows in self._outputs.items()}
+
+
+def _escaped_size(text: bytes) -> int:
+    """Return how many bytes a JSON text takes inside of a JSON text."""
+    return len(text) + text.count(b'"') + text.count(b"\\")
 
 
 def sampling_order(request_id: str, count: int) -> list[int]:
@@ -261,7 +275,3 @@ def _trace(trace: str, span: str, sampled: bool, project: str) -> Trace:
     if span.strip("0"):
         fields["logging.googleapis.com/spanId"] = span
     return fields
-
-
-def _array(texts: Iterable[bytes]) -> str:
-    return f"[{b','.join(texts).decode()}]"

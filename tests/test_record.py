@@ -46,7 +46,7 @@ def test_every_record_has_its_declared_fields_and_types(client: TestClient, reco
     assert {record["kind"] for record in printed} == {"load", "prediction", "rejection"}
     for record in printed:
         shape = LoadRecord if record["kind"] == "load" else RequestRecord
-        types = get_type_hints(shape) | get_type_hints(RecordExtras) | get_type_hints(Trace)
+        types = get_type_hints(shape) | get_type_hints(RecordExtras) | get_type_hints(Trace) | {"time": str}
         assert {name: type(value) for name, value in record.items()} == {name: types[name] for name in record}
         assert shape.__required_keys__ <= set(record)
         assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in set(record) - set(get_type_hints(Trace)))
