@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
+from threadpoolctl import threadpool_limits
 
 from function.call import each_class
 from function.contract import (
@@ -100,6 +101,12 @@ class Candidate:
 
 def assemble(fitted: Fitted, recipe: Recipe | None, where: Callable[[str], str], say: Say) -> Candidate:
     """Return the candidate; raises ArtifactRefused, DataRefused, or LimitsMissed with every limit that it misses."""
+    # Where rows tie, what scikit-learn answers may depend on how many threads share the work: a server has one.
+    with threadpool_limits(limits=1):
+        return _assemble(fitted, recipe, where, say)
+
+
+def _assemble(fitted: Fitted, recipe: Recipe | None, where: Callable[[str], str], say: Say) -> Candidate:
     say("learning the signature")
     task = recipe.task if recipe else ("classification" if is_classifier(fitted.pipeline) else "regression")
     columns = _feature_columns(fitted)

@@ -9,6 +9,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from function.contract import TOLERANCE, Manifest, Method, Proof, Signature
 from function.engines import Engine
@@ -66,7 +67,8 @@ def prove_again(manifest: Manifest, fitted: bytes, compiled: bytes, golden: byte
         raise VerifyFailed(f"{name}: {error}") from error
     rows = [example.instance for example in read_golden(golden)]
     columns = Validator(signature).columns(Instances(rows, str))
-    proof = prove(SklearnEngine(pipeline, signature), engine, signature, [columns])
+    with threadpool_limits(limits=1):  # as when it was packaged
+        proof = prove(SklearnEngine(pipeline, signature), engine, signature, [columns])
     if proof.verdict != "holds":
         raise VerifyFailed(f"{name}: the compiled model is not the fitted pipeline: {proof.reason}")
     return proof

@@ -9,11 +9,12 @@ from sklearn import linear_model as lm
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline, make_union
 
 from function.engines.operations import Parameters
 from function.engines.operations.imputation import DISTANCES, impute_nearest
-from tests.test_compiler import holds, mixed, prove
+from tests.test_compiler import NUMBERS, holds, mixed, prove
 
 ITERATIVE: list[dict[str, Any]] = [
     {},
@@ -95,3 +96,11 @@ def test_what_is_drawn_at_random_is_not_compiled() -> None:
     model = make_pipeline(IterativeImputer(sample_posterior=True, max_iter=1), lm.LogisticRegression())
     reason = prove(model.fit(frame.drop(columns="label"), frame.label), frame, "label").reason
     assert reason == "Pipeline: IterativeImputer: draws what is missing at random"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rounds_by_nearest_rows_take_complete_rows() -> None:
+    """A row in which nothing is missing asks the imputer's own estimator for no row at all."""
+    frame = NUMBERS.drop(columns="kind").assign(a=NUMBERS.a.where(NUMBERS.index % 7 != 0))
+    imputer = IterativeImputer(KNeighborsRegressor(3), max_iter=2, random_state=0)
+    holds(make_pipeline(imputer, lm.Ridge()), frame, "amount")

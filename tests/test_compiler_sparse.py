@@ -25,7 +25,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import murmurhash3_32
 
@@ -181,3 +181,9 @@ def test_hashes_equal_scikit_learn() -> None:
         for _ in range(50):
             text = "".join(random.choice(letters, length))
             assert murmurhash3(text) == murmurhash3_32(text, 0)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_support_vectors_of_sparse_rows_equal_scikit_learn(kernel: Any) -> None:
+    """A support vector machine on texts keeps sparse vectors, and answers as its dense twin does."""
+    holds(make_pipeline(beside(TfidfVectorizer()), SVC(kernel=kernel)), rich(), "label")

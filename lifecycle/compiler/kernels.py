@@ -27,11 +27,9 @@ def _sums(model: Any, sums: list[Sum], value: Value, program: Program) -> Matrix
     """Add libsvm's weighted sums of the kernel of a row and support vectors."""
     if model.kernel not in KERNELS:
         raise NotCompiled(f"has the kernel {model.kernel}")
-    if model._sparse:
-        raise NotCompiled("was fitted on sparse rows")
     matrix = float64_of(doubled(value, program), program)
     numbers = {"gamma": float(model._gamma), "offset": float(model.coef0), "degree": int(model.degree)}
-    arrays = {"centers": model.support_vectors_.astype(np.float64)}
+    arrays = {"centers": _dense(model.support_vectors_).astype(np.float64)}
     kernel = program.add("kernel", matrix.register, form=model.kernel, arrays=arrays, **numbers)
     arrays = {
         "indexes": np.concatenate([indexes for indexes, _ in sums]).astype(np.int64),
@@ -42,11 +40,16 @@ def _sums(model: Any, sums: list[Sum], value: Value, program: Program) -> Matrix
     return Matrix(program.add("kernel_sums", kernel, arrays=arrays), len(sums))
 
 
+def _dense(array: Any) -> np.ndarray:
+    """Return what a machine keeps as an array; fitted on sparse rows, it keeps sparse matrices."""
+    return array.toarray() if hasattr(array, "toarray") else array  # type: ignore[no-any-return]
+
+
 def _duels(model: SVC, value: Value, program: Program) -> Matrix:
     """Add the score of every pair of classes, above zero where the first one wins (libsvm's `predict_values`)."""
     starts = np.cumsum([0, *model._n_support])
     own = [np.arange(start, end) for start, end in pairwise(starts)]
-    weights = model._dual_coef_
+    weights = _dense(model._dual_coef_)
     count = len(own)
     sums = [
         (np.concatenate([own[i], own[j]]), np.concatenate([weights[j - 1, own[i]], weights[i, own[j]]]))
@@ -79,7 +82,7 @@ def _decision(model: SVC, value: Value, program: Program) -> Labels:
 
 
 def _sum(model: Any, value: Value, program: Program) -> Vector:
-    weights = model._dual_coef_[0]
+    weights = _dense(model._dual_coef_)[0]
     matrix = _sums(model, [(np.arange(len(weights)), weights)], value, program)
     return Vector(program.add("flatten", matrix.register))
 

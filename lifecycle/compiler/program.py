@@ -58,6 +58,19 @@ class Program:
             self._operations.append(step)
         return self._known[key]
 
+    def comes_from(self, register: int, operations: Sequence[str]) -> bool:
+        """Tell whether one of some operations had a part in what a register holds."""
+        seen = {register}
+        waiting = [register]
+        while waiting:
+            position = waiting.pop() - len(self._inputs)
+            step = self._operations[position] if position >= 0 else {"operation": None, "inputs": []}
+            if step["operation"] in operations:
+                return True
+            waiting += [read for read in step["inputs"] if read not in seen]
+            seen.update(step["inputs"])
+        return False
+
     def pack(self, methods: Mapping[str, int]) -> bytes:
         """Return model.npz."""
         program = {"format": FORMAT, "inputs": self._inputs, "operations": self._operations, "methods": dict(methods)}

@@ -21,6 +21,8 @@ from lifecycle.compiler.preprocessing import categories_of
 from lifecycle.compiler.program import Converters, NotCompiled, Program
 from lifecycle.compiler.values import Matrix, SparseMatrix, Value, cells_of, finite, float64_of, take
 
+PRODUCTS = ("affine", "distances", "kernel")  # operations whose last bits depend on how many rows they are given
+
 
 def _normalized(normalizer: Normalizer, value: Value, program: Program) -> Matrix | SparseMatrix:
     if isinstance(value, SparseMatrix):
@@ -78,6 +80,8 @@ def _ranked(transformer: QuantileTransformer, value: Value, program: Program) ->
 
 def _binned(binner: KBinsDiscretizer, value: Value, program: Program) -> Value:
     matrix = float64_of(value, program)
+    if binner.strategy == "quantile" and program.comes_from(matrix.register, PRODUCTS):
+        raise NotCompiled("has edges at what a product gave for training rows, whose last bit decides their bins")
     inner = [np.asarray(edges[1:-1], dtype=np.float64) for edges in binner.bin_edges_]
     arrays = {"edges": np.concatenate(inner), "sizes": np.array([len(edges) for edges in inner])}
     codes = Matrix(program.add("bins", matrix.register, arrays=arrays), matrix.width)

@@ -152,7 +152,8 @@ class _Search:
 
     def all(self, matrix: Matrix) -> Neighbors:
         step = max(MOST_DISTANCES // self._size, 1)
-        parts = [self._block(matrix[start : start + step]) for start in range(0, len(matrix), step)]
+        starts = range(0, max(len(matrix), 1), step)  # one block at least: an imputer may ask for no row at all
+        parts = [self._block(matrix[start : start + step]) for start in starts]
         indexes, reduced = (np.concatenate(one) for one in zip(*parts, strict=True))
         return Neighbors(indexes, self._measure.distance(reduced))
 
