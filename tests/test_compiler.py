@@ -252,6 +252,16 @@ def test_trees_equal_scikit_learn(name: str, dtype: str) -> None:
     holds(estimator, frame.drop(columns=other), target)
 
 
+@pytest.mark.filterwarnings("ignore")  # of convergence
+@pytest.mark.parametrize("classes", [2, 3])
+def test_losses_give_chances_of_their_own(classes: int) -> None:
+    """The exponential loss, for two classes alone, halves its logit; the modified Huber loss cuts its scores."""
+    frame = NUMBERS.drop(columns="amount").assign(kind=NUMBERS.kind.clip(upper=classes - 1))
+    holds(make_pipeline(StandardScaler(), lm.SGDClassifier(loss="modified_huber", random_state=0)), frame, "kind")
+    if classes == 2:
+        holds(GradientBoostingClassifier(loss="exponential", n_estimators=5, random_state=0), frame, "kind")
+
+
 @pytest.mark.parametrize("model", [DecisionTreeRegressor(), RandomForestRegressor(5), lm.Ridge()], ids=str)
 def test_several_numbers_from_one_row_equal_scikit_learn(model: Any) -> None:
     """A regression with several targets gives all of them."""

@@ -42,7 +42,7 @@ def parse(body: bytes, signature: Signature, max_instances: int) -> Call:
         rows = content["instances"]
         _check_count(rows, max_instances)
         return Call(Instances(rows, _instance_pointer), _methods(content, signature))
-    if _is_wrapper(content, "features", list | dict, names):
+    if _is_wrapper(content, "features", (list, dict), names):
         _only(content, "features")
         return Call(_single(content["features"], "/features"), _methods(content, signature))
     return Call(_single(content, ""), _methods({}, signature))
@@ -108,7 +108,7 @@ def _only(content: dict[str, Any], key: str) -> None:
     if extra:
         name = extra[0][:64].replace("~", "~0").replace("/", "~1")
         raise _invalid(f"/{name}", f'only "parameters" beside "{key}"', _names(extra))
-    if not isinstance(content[key], list | dict):
+    if not isinstance(content[key], (list, dict)):  # a union would be made anew at each request
         raise _invalid(f"/{key}", "a list" if key == "instances" else "an object or a list", found(content[key]))
 
 

@@ -82,9 +82,16 @@ def _chances(model: Any, value: Value, program: Program) -> Matrix:
 
 
 def _sgd_chances(model: Any, value: Value, program: Program) -> Matrix:
-    if model.loss != "log_loss":
-        raise NotCompiled(f"gives probabilities for the loss {model.loss}")
-    return _chances_one_vs_rest(model, value, program)
+    """Add `SGDClassifier.predict_proba`: of the modified Huber loss, scores cut to -1 and 1 as shares."""
+    if model.loss == "log_loss":
+        return _chances_one_vs_rest(model, value, program)
+    scores = _scores(model, value, program)
+    register = scores.register
+    for ufunc, operand in (("maximum", -1.0), ("minimum", 1.0), ("add", 1.0), ("divide", 2.0)):
+        register = program.add("arithmetic", register, ufunc=ufunc, arrays={"operand": np.array([operand])})
+    if isinstance(scores, Vector):
+        return Matrix(program.add("complement", register), 2)
+    return Matrix(program.add("normalize_sum", register), scores.width)
 
 
 def _check_float64(array: Any) -> None:

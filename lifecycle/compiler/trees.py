@@ -312,10 +312,11 @@ def _boosted_scores(model: Any, value: Value, program: Program) -> Matrix | Vect
 
 def _boosted_chances(model: Any, value: Value, program: Program) -> Matrix:
     scores = _boosted_scores(model, value, program)
-    if getattr(model, "loss", "log_loss") != "log_loss":
-        raise NotCompiled(f"gives probabilities for the loss {model.loss}")
     if isinstance(scores, Vector):
-        return Matrix(program.add("complement", program.add("logistic", scores.register)), 2)
+        register = scores.register
+        if model.loss == "exponential":  # its link is half a logit
+            register = program.add("arithmetic", register, ufunc="multiply", arrays={"operand": np.array([2.0])})
+        return Matrix(program.add("complement", program.add("logistic", register)), 2)
     return Matrix(program.add("softmax", scores.register), scores.width)
 
 
