@@ -302,7 +302,7 @@ def _rehearse(store: Store, version: Version) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return rehearse_load(write_pin(version, Path(folder)), store.url)
+            return rehearse_load(write_pin(version, Path(folder)), store.url, version.manifest.engine)
         except ArtifactRefused as error:
             raise VerifyFailed(
                 f"{version.manifest.model} {version.manifest.version}: {error.message}", error.reasons

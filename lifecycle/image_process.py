@@ -34,14 +34,17 @@ def unpickle(file: str) -> dict[str, Any]:
     import joblib
     from sklearn.exceptions import InconsistentVersionWarning
 
+    name_unknown_globals()
     with warnings.catch_warnings():
         warnings.simplefilter("error", InconsistentVersionWarning)
         pipeline = joblib.load(file)
     return {"class": f"{type(pipeline).__module__}.{type(pipeline).__qualname__}"}
 
 
-def load(pin: str, store: str) -> dict[str, Any]:
-    """Load a pinned version as the server does, golden examples and all."""
+def load(pin: str, store: str, engine: str) -> dict[str, Any]:
+    """Load a pinned version as the server does, golden examples and all; a compiled one in a process without joblib."""
+    if engine == "sklearn":
+        name_unknown_globals()
     from function.model import Timings, load_model
     from function.store import open_store
 
@@ -72,7 +75,6 @@ def main(arguments: list[str]) -> int:
     absent, root, job, *rest = arguments
     sys.meta_path.insert(0, ImageOnly(frozenset(absent.split(","))))
     sys.path.append(root)
-    name_unknown_globals()
     jobs: dict[str, Callable[..., dict[str, Any]]] = {"unpickle": unpickle, "load": load}
     try:
         result = {"ok": True} | jobs[job](*rest)

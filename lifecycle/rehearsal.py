@@ -29,9 +29,9 @@ def rehearse_unpickling(file: Path) -> dict[str, Any]:
         raise ArtifactRefused(f"{file.name} is no joblib or pickle file:", error.reasons) from error
 
 
-def rehearse_load(pin: Path, store: str) -> dict[str, Any]:
+def rehearse_load(pin: Path, store: str, engine: str) -> dict[str, Any]:
     """Load a pinned version as the server would and return its timings in milliseconds; raises ArtifactRefused."""
-    return _run("load", str(pin.resolve()), store)
+    return _run("load", str(pin.resolve()), store, engine)
 
 
 def image_packages(requirements: Path = ROOT / "requirements.txt") -> set[str]:

@@ -198,7 +198,7 @@ def _publish(store: Store, name: str, candidate: Candidate, findings: list[Findi
     with tempfile.TemporaryDirectory() as folder:
         rehearsal = FileStore(Path(folder) / "store")
         draft = publish(rehearsal, name, candidate)
-        result = rehearse_load(write_pin(draft, Path(folder)), rehearsal.url)
+        result = rehearse_load(write_pin(draft, Path(folder)), rehearsal.url, draft.manifest.engine)
     say("publishing")
     return Made(publish(store, name, candidate), findings, result["parts_ms"])
 

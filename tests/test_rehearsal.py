@@ -168,7 +168,7 @@ def test_a_version_is_loaded_as_the_server_loads_it(
     store: FileStore, published: Callable[[str], Version], tmp_path: Path
 ) -> None:
     """A load gives its engine and the milliseconds of its parts."""
-    result = rehearse_load(write_pin(published("binary"), tmp_path), store.url)
+    result = rehearse_load(write_pin(published("binary"), tmp_path), store.url, "numpy")
     assert result["engine"] == "numpy"
     assert set(result["parts_ms"]) == {"import", "fetch", "verify", "load", "replay"}
     assert result["one_row_ms"] > 0
@@ -177,7 +177,7 @@ def test_a_version_is_loaded_as_the_server_loads_it(
 def test_a_version_that_does_not_load_says_why(published: Callable[[str], Version], tmp_path: Path) -> None:
     """A pin without its version is refused with the whole chain of causes."""
     with pytest.raises(ArtifactRefused) as caught:
-        rehearse_load(write_pin(published("binary"), tmp_path), tmp_path.as_uri())
+        rehearse_load(write_pin(published("binary"), tmp_path), tmp_path.as_uri(), "numpy")
     assert "LoadFailed: The model store does not hold the pinned version. <- NotFound:" in str(caught.value)
 
 
