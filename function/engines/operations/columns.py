@@ -129,10 +129,11 @@ def _tables(keys: list[list[Any]], values: list[list[Any]]) -> list[dict[Any, An
 
 
 def _look_up(tables: list[dict[Any, Any]], columns: Columns, unknown: Sequence[Any]) -> list[list[Any]]:
-    found = [
-        [table.get(value, default) for value in column]
-        for table, column, default in zip(tables, columns, unknown, strict=True)
-    ]
+    parts = zip(tables, columns, unknown, strict=True)
+    if len(columns[0]) == 1:  # as most requests have it
+        found = [[table.get(column[0], default)] for table, column, default in parts]
+    else:
+        found = [[table.get(value, default) for value in column] for table, column, default in parts]
     if None in unknown and any(None in row for row in found):
         raise ValueError("a category that training never had")
     return found
