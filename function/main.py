@@ -15,7 +15,7 @@ from function.endpoint import Endpoint
 from function.settings import SettingsError, read_settings
 
 # A thread that computes a large request gives way to the loop ten times sooner than by default (5 ms): small requests
-# beside it wait half as long at the 99th percentile, and it takes no longer itself.
+# beside it wait half as long at the 99th percentile.
 sys.setswitchinterval(0.0005)
 
 try:
