@@ -46,7 +46,7 @@ def compile_and_prove(
         compiled = compile_pipeline(pipeline, signature)
     except NotCompiled as error:
         return None, Proof(verdict="not compiled", reason=str(error))
-    except Exception as error:  # a converter met what it does not know: no reason to publish nothing
+    except Exception as error:  # whatever a fitted pipeline holds is no reason to publish nothing
         return None, Proof(verdict="not compiled", reason=f"{type(error).__name__}: {error}")
     blocks = [block for frame in frames for block in _blocks(frame, signature)]
     proof = prove(reference, read_compiled(compiled), signature, blocks)

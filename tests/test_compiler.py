@@ -444,3 +444,15 @@ def test_a_subclass_is_never_taken_for_its_class() -> None:
     frame = NUMBERS.drop(columns="kind")
     proof = prove(Doubled().fit(frame.drop(columns="amount"), frame.amount), frame, "amount")
     assert proof.reason == "Doubled: this class is not compiled"
+
+
+def test_a_converter_that_fails_names_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a converter cannot make sense of is no error of the packaging, and the reason says which step it was."""
+
+    def fails(*_: Any) -> None:
+        raise TypeError("sparse array length is ambiguous")
+
+    monkeypatch.setitem(CONVERTERS, lm.Ridge, {"predict": fails})  # type: ignore[arg-type]
+    frame = NUMBERS.drop(columns="kind")
+    fitted = make_pipeline(StandardScaler(), lm.Ridge()).fit(frame.drop(columns="amount"), frame.amount)
+    assert prove(fitted, frame, "amount").reason == "Pipeline: Ridge: TypeError: sparse array length is ambiguous"

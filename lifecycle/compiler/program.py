@@ -47,6 +47,8 @@ class Program:
             return converters[method](estimator, value, self)
         except NotCompiled as error:
             raise NotCompiled(f"{name}: {error}") from error
+        except Exception as error:  # a converter met what it does not know, such as a sparse matrix for an array
+            raise NotCompiled(f"{name}: {type(error).__name__}: {error}") from error
 
     def add(self, operation: str, *reads: int, arrays: Arrays | None = None, **parameters: Any) -> int:
         """Append an operation and return the register that it writes."""
