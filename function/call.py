@@ -1,17 +1,65 @@
 """What a request asks of a model, and what the model gave for it, whatever format it came in."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from function.contract import Method, Signature
+from function.contract import Manifest, Method, Signature
 from function.engines import Outputs
 from function.validation import Columns, Instances, Marks
 
+if TYPE_CHECKING:
+    from function.routes import Route
+
+JSON = "application/json"
+
+Headers = Mapping[bytes, bytes]  # as in an ASGI scope: names in lower case
+
+
+@dataclass(slots=True)
+class Totals:
+    """What has been asked of this process since it started; times in milliseconds."""
+
+    answered: int = 0
+    failed: int = 0  # refused ones included
+    instances: int = 0
+    validate_ms: float = 0.0
+    predict_ms: float = 0.0
+    total_ms: float = 0.0
+    failed_ms: float = 0.0
+    last_answer: float = 0.0  # seconds since the epoch
+
+
+class Served(NamedTuple):
+    """What a dialect may know of the endpoint that it speaks for."""
+
+    manifest: Manifest
+    max_instances: int
+    totals: Totals
+    read: Callable[[str], bytes]  # a file of the version
+
+    @property
+    def signature(self) -> Signature:
+        """The names, types, categories and ranges of the model's inputs and outputs."""
+        return self.manifest.signature
+
+
+class Incoming(NamedTuple):
+    """A request as its dialect sees it: the body uncompressed and, where the path takes JSON, decoded."""
+
+    headers: Headers
+    body: bytes
+    content: Any = None
+    places: Mapping[str, str] = {}  # what stands in the places of the path: {"model": "churn"}
+    routes: "Sequence[Route]" = ()  # of the endpoint, for what describes it
+
 
 class Call(NamedTuple):
-    """Instances, and the methods of the fitted pipeline that they are for."""
+    """Instances, the methods of the fitted pipeline that they are for, and what the dialect keeps for its answer."""
 
     instances: Instances
     methods: tuple[Method, ...]
+    kept: Any = None
 
 
 class Answered(NamedTuple):
@@ -21,7 +69,29 @@ class Answered(NamedTuple):
     outputs: Outputs
     marks: Marks
     rows: int
+    request_id: str = ""
     chances: list[Any] | None = None  # `predict_proba` of the outputs by class
+    first: int = 0  # position of the first row, where a request is answered in parts
+    kept: Any = None
+
+    @property
+    def prediction_ids(self) -> list[str]:
+        """The rows' prediction ids."""
+        return [f"{self.request_id}-{index}" for index in range(self.first, self.first + self.rows)]
+
+
+class Reply(NamedTuple):
+    """An answer's body, and what its head says of it."""
+
+    content: bytes
+    status: int = 200
+    headers: Mapping[str, str] = {}
+    media_type: str = JSON
+
+
+def usual_methods(signature: Signature) -> tuple[Method, ...]:
+    """Return what is computed where a caller does not choose: predict, and predict_proba where the model has it."""
+    return tuple(method for method in ("predict", "predict_proba") if method in signature.methods)
 
 
 def chances(outputs: Outputs, signature: Signature) -> list[Any] | None:

@@ -195,7 +195,7 @@ class RecordHead(TypedDict):
     severity: str
     time: datetime  # written as RFC 3339
     message: str
-    kind: str  # "prediction", "rejection", "failure", "load" or "load_failure"
+    kind: str  # "prediction", "rejection", "failure", "feedback", "load" or "load_failure"
     service: str
     revision: str
     model: str
@@ -246,6 +246,15 @@ class RequestRecord(RecordHead):
     logged_json: NotRequired[str]  # array of the indexes of the instances in the two fields above
     instances_logged: NotRequired[int]
     cut: NotRequired[bool]  # true when fewer instances are logged than were answered
+
+
+class FeedbackRecord(RecordHead):
+    """One true outcome that a caller sent for one prediction; the last one of an id counts."""
+
+    request_id: str  # of the feedback
+    prediction_id: str
+    outcome_json: str
+    observed_at: NotRequired[datetime]  # when it was seen, where the caller knows
 
 
 class LoadRecord(RecordHead):

@@ -1,47 +1,54 @@
 """What an endpoint says of itself: its model for people and programs, and its OpenAPI 3.1 description."""
 
+import functools
+import importlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from function.contract import Feature, Manifest, Output, Signature
-from function.dialects.native import available_outputs
+import orjson
+
+from function import feedback
+from function.call import JSON, Incoming, Reply, Served
+from function.contract import CARD, Feature, Manifest
+from function.dialects import load_dialect
+from function.dialects.json_body import available_outputs
 from function.errors import (
     BodyTimeout,
     BodyTooLarge,
     InvalidBody,
     InvalidInstances,
+    InvalidOutcomes,
     MethodNotAllowed,
     ModelUnavailable,
+    NotOffered,
+    NotRecorded,
     Overloaded,
     PilotlightError,
     PredictionFailed,
+    UnknownModel,
     UnknownPath,
     UnsupportedMediaType,
 )
-from function.validation import MAX_DETAILS, accepted_range, expected
+from function.routes import Route
+from function.schemas import Description, Schema, any_of, components, example
+from function.validation import expected
 
-JSON_TYPES = {"integer": "integer", "number": "number", "boolean": "boolean", "text": "string", "datetime": "string"}
+Describe = Callable[[str], Description]
 
-_PREDICT_ERRORS: tuple[type[PilotlightError], ...] = (
-    InvalidBody,
-    MethodNotAllowed,
-    BodyTimeout,
-    BodyTooLarge,
-    UnsupportedMediaType,
-    InvalidInstances,
-    Overloaded,
-    PredictionFailed,
-    ModelUnavailable,
-)
-_READ_ERRORS: tuple[type[PilotlightError], ...] = (UnknownPath, MethodNotAllowed, PilotlightError, ModelUnavailable)
+READ_ERRORS = (UnknownModel, UnknownPath, MethodNotAllowed, NotOffered, PilotlightError, ModelUnavailable)
+BODY_ERRORS = (InvalidBody, MethodNotAllowed, BodyTimeout, BodyTooLarge, UnsupportedMediaType, Overloaded)
+PREDICT_ERRORS = (*BODY_ERRORS, UnknownModel, InvalidInstances, PredictionFailed, ModelUnavailable)
+FEEDBACK_ERRORS = (*BODY_ERRORS, InvalidOutcomes, PilotlightError, ModelUnavailable, NotRecorded)
 
 
-def describe_model(manifest: Manifest, engine: str, card: str) -> dict[str, Any]:
-    """Return what GET /model answers: identity, signature with typed classes, and the card."""
-    signature = manifest.signature
-    return {
+def model(_: Incoming, served: Served) -> Reply:
+    """Return the model: its identity, its signature with typed classes, and its card."""
+    manifest, signature = served.manifest, served.signature
+    description = {
         "model": manifest.model,
         "version": manifest.version,
-        "engine": engine,
+        "engine": manifest.engine,
         "purpose": manifest.purpose,
         "owner": manifest.owner,
         "task": signature.task,
@@ -50,40 +57,113 @@ def describe_model(manifest: Manifest, engine: str, card: str) -> dict[str, Any]
         "targets": [{"name": output.name, "classes": output.classes} for output in signature.outputs],
         "classes": signature.outputs[0].classes if len(signature.outputs) == 1 else None,
         "outputs": available_outputs(signature),
-        "example": {"instances": [example_instance(signature)]},
+        "example": {"instances": [example(signature)]},
         "metrics": {name: metric.model_dump() for name, metric in manifest.metrics.items()},
-        "card": card,
+        "card": served.read(CARD).decode(),
     }
+    return Reply(orjson.dumps(description))
 
 
-def example_instance(signature: Signature) -> dict[str, Any]:
-    """Return an instance that is valid, made of each feature's usual value."""
-    return {feature.name: feature.example for feature in signature.features}
+def openapi(incoming: Incoming, served: Served) -> Reply:
+    """Return this document."""
+    return Reply(orjson.dumps(document(incoming.routes, served)))
 
 
-def openapi(manifest: Manifest, max_instances: int) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of an endpoint that serves this version."""
+def document(routes: Iterable[Route], served: Served) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of all that an endpoint speaks."""
+    manifest = served.manifest
+    describe: Describe = functools.cache(lambda dialect: _module(f"dialects.{dialect}").describe(served))
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        item = paths.setdefault(route.path, {})
+        item[route.method.lower()] = _operation(route, served, describe)
+        if places := re.findall(r"{(\w+)}", route.path):
+            item["parameters"] = [_parameter(name, manifest) for name in places]
     return {
         "openapi": "3.1.0",
         "info": {"title": manifest.model, "version": str(manifest.version), "description": manifest.purpose},
-        "paths": {
-            "/predict": {"post": _predict_operation(manifest.signature)},
-            "/model": {"get": _read_operation("read_model", "Signature and card of the model", _MODEL)},
-            "/health/live": {"get": _read_operation("read_live", "Whether the process answers", _LIVE)},
-            "/health/ready": {"get": _read_operation("read_ready", "Whether the model is loaded", _READY)},
-            "/openapi.json": {"get": _read_operation("read_openapi", "This document", {"type": "object"})},
-            "/": {"get": _read_operation("read_index", "What lives here", _INDEX)},
-        },
-        "components": {
-            "schemas": {
-                "Instance": _instance_schema(manifest.signature),
-                "Row": _row_schema(manifest.signature),
-                "Request": _request_schema(manifest.signature, max_instances),
-                "Answer": _answer_schema(manifest),
-                "Error": _ERROR,
-            }
-        },
+        "paths": paths,
+        "components": {"schemas": components(manifest.signature)},
     }
+
+
+def _operation(route: Route, served: Served, describe: Describe) -> dict[str, Any]:
+    operation = {"operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}").strip("_")}
+    if route.kind == "predict":
+        return operation | _predicting(route, describe)
+    if route.kind == "feedback":
+        return operation | _feedback(served, describe)
+    module, _, name = route.reads.partition(":")
+    dialect = module.removeprefix("dialects.") if module.startswith("dialects.") else "native"
+    media, schema = describe(dialect).reads[name]
+    return operation | {
+        "summary": _first_line(getattr(_module(module), name)),
+        "responses": {"200": _content({media: schema}, "The answer")} | _errors(READ_ERRORS, [route.dialect], describe),
+    }
+
+
+def _predicting(route: Route, describe: Describe) -> dict[str, Any]:
+    """Describe a path of predictions: what any of its dialects takes and gives."""
+    dialects = route.takes.dialects
+    requests: dict[str, list[Schema]] = {}
+    answers: dict[str, list[Schema]] = {}
+    for dialect in dialects:
+        described = describe(dialect)
+        for media in [known for known, spoken in route.takes.media.items() if spoken == dialect] or [JSON]:
+            requests.setdefault(media, []).append(described.request)
+        answers.setdefault(described.answer_media, []).append(described.answer)
+    content = {media: {"schema": any_of(schemas)} for media, schemas in requests.items()}
+    content[JSON] |= {"example": describe(route.dialect).example}
+    answer = _content({media: any_of(schemas) for media, schemas in answers.items()}, "The predictions, in order")
+    return {
+        "summary": _first_line(_module(f"dialects.{route.dialect}")),
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": answer} | _errors(PREDICT_ERRORS, dialects, describe),
+    }
+
+
+def _feedback(served: Served, describe: Describe) -> dict[str, Any]:
+    described = feedback.describe(served)
+    return {
+        "summary": _first_line(feedback),
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": described.request, "example": described.example}},
+        },
+        "responses": {"200": _content({JSON: described.answer}, "All of it was recorded")}
+        | _errors(FEEDBACK_ERRORS, ["native"], describe),
+    }
+
+
+def _errors(kinds: Sequence[type[PilotlightError]], dialects: Sequence[str], describe: Describe) -> dict[str, Any]:
+    """Describe errors: each kind has in each dialect its own status and shape."""
+    schemas: dict[int, list[Schema]] = {}
+    texts: dict[int, str] = {}
+    for kind in kinds:
+        for dialect in dialects:
+            status = load_dialect(dialect).refuse(kind("")).status
+            schemas.setdefault(status, []).append(describe(dialect).error)
+            texts.setdefault(status, _first_line(kind))
+    return {str(status): _content({JSON: any_of(schemas[status])}, texts[status]) for status in schemas}
+
+
+def _content(schemas: Mapping[str, Schema], text: str) -> dict[str, Any]:
+    return {"description": text, "content": {media: {"schema": schema} for media, schema in schemas.items()}}
+
+
+def _parameter(name: str, manifest: Manifest) -> dict[str, Any]:
+    known = {"model": manifest.model, "version": str(manifest.version)}
+    example = {"example": known[name]} if name in known else {}
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, **example}
+
+
+def _first_line(documented: Any) -> str:
+    line = (documented.__doc__ or "").split("\n")[0].removeprefix("Return ")
+    return line[:1].upper() + line[1:]
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"function.{name}")
 
 
 def _describe_feature(feature: Feature) -> dict[str, Any]:
@@ -97,148 +177,3 @@ def _describe_feature(feature: Feature) -> dict[str, Any]:
         "maximum": feature.maximum,
         "example": feature.example,
     }
-
-
-def _predict_operation(signature: Signature) -> dict[str, Any]:
-    body = {"schema": _ref("Request"), "example": {"instances": [example_instance(signature)]}}
-    return {
-        "operationId": "predict",
-        "summary": "Predict",
-        "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {"200": _answer("The predictions, in the order of the instances", _ref("Answer"))}
-        | _errors(_PREDICT_ERRORS),
-    }
-
-
-def _read_operation(name: str, summary: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "operationId": name,
-        "summary": summary,
-        "responses": {"200": _answer(summary, schema)} | _errors(_READ_ERRORS),
-    }
-
-
-def _errors(errors: tuple[type[PilotlightError], ...]) -> dict[str, Any]:
-    return {str(error.status): _answer((error.__doc__ or "").split("\n")[0], _ref("Error")) for error in errors}
-
-
-def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _instance_schema(signature: Signature) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {feature.name: _feature_schema(feature) for feature in signature.features},
-        "required": [feature.name for feature in signature.features],
-        "additionalProperties": False,
-        "example": example_instance(signature),
-    }
-
-
-def _row_schema(signature: Signature) -> dict[str, Any]:
-    count = len(signature.features)
-    return {
-        "type": "array",
-        "description": "The features' values in the order of GET /model",
-        "prefixItems": [_feature_schema(feature) for feature in signature.features],
-        "items": False,
-        "minItems": count,
-        "maxItems": count,
-    }
-
-
-def _request_schema(signature: Signature, max_instances: int) -> dict[str, Any]:
-    either = {"anyOf": [_ref("Instance"), _ref("Row")]}
-    parameters = {
-        "type": "object",
-        "properties": {
-            "outputs": {"type": "array", "items": {"enum": available_outputs(signature)}, "minItems": 1},
-        },
-        "additionalProperties": False,
-    }
-    instances = {"type": "array", "items": either, "minItems": 1, "maxItems": max_instances}
-    return {
-        "anyOf": [
-            _object({"instances": instances, "parameters": parameters}, ["instances"]),
-            _object({"features": either, "parameters": parameters}, ["features"]),
-            _ref("Instance"),
-        ]
-    }
-
-
-def _feature_schema(feature: Feature) -> dict[str, Any]:
-    schema: dict[str, Any] = {"description": expected(feature), "examples": [feature.example]}
-    if feature.categories is not None and feature.unseen == "reject":
-        return schema | {"enum": [*feature.categories, *([None] if feature.nullable else [])]}
-    name = JSON_TYPES[feature.type]
-    schema["type"] = [name, "null"] if feature.nullable else name
-    if feature.type == "datetime":
-        schema["format"] = "date-time"
-    low, high = accepted_range(feature)
-    if low is not None:
-        schema |= {"minimum": low, "maximum": high}
-    return schema
-
-
-def _answer_schema(manifest: Manifest) -> dict[str, Any]:
-    signature = manifest.signature
-    row = _by_target([_prediction(output) for output in signature.outputs])
-    chances = _by_target([_probabilities(output) for output in signature.outputs])
-    properties = {
-        "model": {"const": manifest.model},
-        "version": {"const": manifest.version},
-        "predictions": {"type": "array", "items": row},
-        "probabilities": {"type": "array", "items": chances},
-        "decision_function": {"type": "array"},
-        "prediction_ids": {"type": "array", "items": {"type": "string"}},
-        "marks": {"type": "array", "items": _DETAIL, "maxItems": MAX_DETAILS},
-        "marks_total": {"type": "integer", "minimum": 1},
-    }
-    absent = {"probabilities", "decision_function"} - set(available_outputs(signature))
-    kept = {name: schema for name, schema in properties.items() if name not in absent}
-    return _object(kept, ["model", "version", "prediction_ids"])
-
-
-def _by_target(schemas: list[dict[str, Any]]) -> dict[str, Any]:
-    return schemas[0] if len(schemas) == 1 else {"type": "array", "prefixItems": schemas, "items": False}
-
-
-def _prediction(output: Output) -> dict[str, Any]:
-    return {"enum": list(output.classes)} if output.classes else {"type": ["number", "null"]}
-
-
-def _probabilities(output: Output) -> dict[str, Any]:
-    keys = list(output.keys)
-    return _object({key: {"type": "number", "minimum": 0, "maximum": 1} for key in keys}, keys)
-
-
-def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-_TEXT = {"type": "string"}
-_DETAIL = _object({"at": _TEXT, "expected": _TEXT, "found": _TEXT}, ["at", "expected", "found"])
-_ERROR = _object(
-    {
-        "error": _object(
-            {"code": _TEXT, "message": _TEXT, "details": {"type": "array", "items": _DETAIL, "maxItems": MAX_DETAILS}},
-            ["code", "message", "details"],
-        )
-    },
-    ["error"],
-)
-_INDEX = _object({"status": {"const": "alive"}, "paths": {"type": "array", "items": _TEXT}}, ["status", "paths"])
-_LIVE = _object({"status": {"const": "alive"}, "live": {"const": True}}, ["status", "live"])
-_READY = _object(
-    {"status": {"const": "ready"}, "ready": {"const": True}, "model": _TEXT, "version": {"type": "integer"}},
-    ["status", "ready", "model", "version"],
-)
-_MODEL = {
-    "type": "object",
-    "required": ["model", "version", "engine", "task", "features", "targets", "classes", "outputs", "example", "card"],
-}

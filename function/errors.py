@@ -1,20 +1,26 @@
 """The one tree of errors, and the one shape in which callers see them.
 
 PilotlightError
-├── RequestError            the caller's mistake, always 4xx
+├── RequestError            the caller's mistake, always 4xx (and 501 for what a protocol has and we do not)
 │   ├── MalformedJson           400
+│   ├── MalformedBody           400
 │   ├── InvalidBody             400
+│   ├── AmbiguousBody           400
 │   ├── UnknownPath             404
+│   ├── UnknownModel            404
 │   ├── MethodNotAllowed        405
 │   ├── BodyTimeout             408
 │   ├── BodyTooLarge            413
 │   ├── TooManyInstances        413
 │   ├── UnsupportedMediaType    415
 │   ├── InvalidInstances        422
-│   └── Overloaded              429   retry_after_seconds
+│   ├── InvalidOutcomes         422
+│   ├── Overloaded              429   retry_after_seconds
+│   └── NotOffered              501
 └── ServiceError            ours, always 5xx
     ├── PredictionFailed        500
-    └── ModelUnavailable        503   retry_after_seconds
+    ├── ModelUnavailable        503   retry_after_seconds
+    └── NotRecorded             503   retry_after_seconds
 """
 
 from typing import ClassVar, TypedDict
@@ -43,16 +49,30 @@ class PilotlightError(Exception):
     code: ClassVar[str] = "internal_error"
 
     def __init__(
-        self, message: str, details: list[Detail] | None = None, *, headers: dict[str, str] | None = None
+        self,
+        message: str,
+        details: list[Detail] | None = None,
+        *,
+        headers: dict[str, str] | None = None,
+        retry_after_seconds: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.details = details or []
         self.headers = headers or {}
+        if retry_after_seconds is not None:
+            self.headers["retry-after"] = str(retry_after_seconds)
 
     def body(self) -> dict[str, ErrorBody]:
         """Return the JSON shape that callers see."""
         return {"error": {"code": self.code, "message": self.message, "details": self.details}}
+
+    def text(self) -> str:
+        """Return all of it as one text, for dialects whose errors have no other room."""
+        faults = [
+            f"{fault['at'] or 'body'}: expected {fault['expected']}, found {fault['found']}" for fault in self.details
+        ]
+        return " ".join([self.message, *([f"{'; '.join(faults)}."] if faults else [])])
 
 
 class RequestError(PilotlightError):
@@ -68,10 +88,22 @@ class MalformedJson(RequestError):
     code = "malformed_json"
 
 
+class MalformedBody(RequestError):
+    """The body is not what its content type or its encoding says."""
+
+    code = "malformed_body"
+
+
 class InvalidBody(RequestError):
-    """The body is JSON, but not one of the forms that this endpoint reads."""
+    """The body can be decoded, but is not one of the forms that this endpoint reads."""
 
     code = "invalid_body"
+
+
+class AmbiguousBody(RequestError):
+    """The body has several of the forms that this path reads, and nothing says which is meant."""
+
+    code = "ambiguous_body"
 
 
 class UnknownPath(RequestError):
@@ -79,6 +111,13 @@ class UnknownPath(RequestError):
 
     status = 404
     code = "unknown_path"
+
+
+class UnknownModel(RequestError):
+    """The path names another model or version than the one that is served here."""
+
+    status = 404
+    code = "unknown_model"
 
 
 class MethodNotAllowed(RequestError):
@@ -127,14 +166,25 @@ class InvalidInstances(RequestError):
         self.invalid = invalid
 
 
+class InvalidOutcomes(RequestError):
+    """Outcomes that do not fit the model's targets, or ids that are none; `details` is capped."""
+
+    status = 422
+    code = "invalid_outcomes"
+
+
 class Overloaded(RequestError):
     """More is under way than can be answered in time."""
 
     status = 429
     code = "overloaded"
 
-    def __init__(self, message: str, retry_after_seconds: int) -> None:
-        super().__init__(message, headers={"retry-after": str(retry_after_seconds)})
+
+class NotOffered(RequestError):
+    """The protocol knows this, but this endpoint does not have it."""
+
+    status = 501
+    code = "not_offered"
 
 
 class ServiceError(PilotlightError):
@@ -153,5 +203,9 @@ class ModelUnavailable(ServiceError):
     status = 503
     code = "model_unavailable"
 
-    def __init__(self, message: str, retry_after_seconds: int) -> None:
-        super().__init__(message, headers={"retry-after": str(retry_after_seconds)})
+
+class NotRecorded(ServiceError):
+    """Feedback that could not be written down; sending it again is right."""
+
+    status = 503
+    code = "not_recorded"

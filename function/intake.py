@@ -1,18 +1,17 @@
 """What is let in: how many requests and body bytes are under way at once, and how a body is read within its limits."""
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
 
-from function.errors import BodyTimeout, BodyTooLarge, InvalidBody, Overloaded, UnsupportedMediaType
+from function.call import Headers
+from function.coding import coding_of, inflate
+from function.errors import BodyTimeout, BodyTooLarge, InvalidBody, Overloaded
 from function.settings import Settings
 
-JSON = "application/json"
 MIB = 1024 * 1024
 RETRY_AFTER_SECONDS = 1
-Headers = Mapping[bytes, bytes]  # as in an ASGI scope: names in lower case
 
 
 class Intake:
@@ -32,12 +31,13 @@ class Intake:
         return self.requests == 1
 
     def admit(self, headers: Headers) -> "Admission":
-        """Return the admission of a request, a context; raises Overloaded, UnsupportedMediaType or BodyTooLarge."""
+        """Return the admission of a request, a context; raises Overloaded, BodyTooLarge or UnsupportedMediaType."""
         if self.requests >= self._max_in_flight:
-            raise Overloaded(f"{self.requests} requests are under way already.", RETRY_AFTER_SECONDS)
-        _check_media(headers)
+            raise Overloaded(
+                f"{self.requests} requests are under way already.", retry_after_seconds=RETRY_AFTER_SECONDS
+            )
         self.check_length(int(headers.get(b"content-length", 0)))
-        return Admission(self, offers_upgrade=b"upgrade" in headers)
+        return Admission(self, coding_of(headers), offers_upgrade=b"upgrade" in headers)
 
     def check_length(self, length: int) -> None:
         """Raise BodyTooLarge for a body of more bytes than one may have."""
@@ -47,17 +47,19 @@ class Intake:
     def hold(self, more: int) -> None:
         """Count further bytes as under way; raises Overloaded."""
         if self.bytes + more > self._max_bytes:
-            raise Overloaded("Too many bytes are under way already.", RETRY_AFTER_SECONDS)
+            raise Overloaded("Too many bytes are under way already.", retry_after_seconds=RETRY_AFTER_SECONDS)
         self.bytes += more
 
 
 class Admission:
     """One request under way, until its block ends."""
 
-    def __init__(self, intake: Intake, *, offers_upgrade: bool) -> None:
+    def __init__(self, intake: Intake, coding: str | None, *, offers_upgrade: bool) -> None:
         self._intake = intake
+        self._coding = coding
         self._offers_upgrade = offers_upgrade
         self._held = 0
+        self._kept = False
 
     def __enter__(self) -> "Admission":
         """Take a place."""
@@ -65,12 +67,29 @@ class Admission:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Give place and bytes back, unless they are kept for an answer that goes on."""
+        if not self._kept:
+            self.release()
+
+    def keep(self) -> None:
+        """Keep place and bytes until they are released."""
+        self._kept = True
+
+    def release(self) -> None:
         """Give place and bytes back."""
         self._intake.requests -= 1
         self._intake.bytes -= self._held
 
     async def read(self, request: Request) -> bytes:
-        """Return the body; raises BodyTooLarge, Overloaded, BodyTimeout, or InvalidBody for one that breaks off."""
+        """Return the body, decoded; raises BodyTooLarge, Overloaded, BodyTimeout, MalformedBody or InvalidBody."""
+        body = await self._read_in_time(request)
+        if self._coding is None:
+            return body
+        body = await asyncio.to_thread(inflate, body, self._coding, self._intake.check_length)
+        self._hold(len(body))
+        return body
+
+    async def _read_in_time(self, request: Request) -> bytes:
         deadlines = self._intake.deadlines
         task = deadlines.begin()
         try:
@@ -85,6 +104,10 @@ class Admission:
             raise InvalidBody("The body got lost in the offer of another protocol; send it without the header Upgrade.")
         return body
 
+    def _hold(self, more: int) -> None:
+        self._intake.hold(more)
+        self._held += more
+
     async def _read(self, request: Request) -> bytes:
         chunks = []
         more = True
@@ -94,8 +117,7 @@ class Admission:
                 raise InvalidBody("The body broke off before its end.")
             chunk = message.get("body", b"")
             self._intake.check_length(self._held + len(chunk))
-            self._intake.hold(len(chunk))
-            self._held += len(chunk)
+            self._hold(len(chunk))
             chunks.append(chunk)
             more = message.get("more_body", False)
         return b"".join(chunks)
@@ -143,23 +165,3 @@ class Deadlines:
             if task not in self._cancelled:
                 self._cancelled.add(task)
                 task.cancel()
-
-
-def _check_media(headers: Headers) -> None:
-    """Refuse what is not plain JSON; without a content type a body is taken for JSON."""
-    if headers.get(b"content-encoding", b"").lower() not in (b"", b"identity"):
-        raise UnsupportedMediaType("Send the body uncompressed: no content encoding is read here.")
-    kind = headers.get(b"content-type", b"")
-    if kind != b"application/json" and not _is_json(kind.decode("latin-1").lower()):
-        raise UnsupportedMediaType(f"Send the body with content-type: {JSON}, in UTF-8.")
-
-
-def _is_json(kind: str) -> bool:
-    media, *parameters = kind.split(";")
-    return media.strip() in ("", JSON) and all(map(_is_utf8, parameters))
-
-
-def _is_utf8(parameter: str) -> bool:
-    """Tell whether a parameter of the content type is none of a charset, or one that UTF-8 covers."""
-    name, _, value = parameter.partition("=")
-    return name.strip() != "charset" or value.strip('" ') in ("utf-8", "utf8", "us-ascii")

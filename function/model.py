@@ -73,6 +73,10 @@ class Model:
         """The names, types, categories and ranges of its inputs and outputs."""
         return self.manifest.signature
 
+    def read(self, name: str) -> bytes:
+        """Return a file of the version; raises LoadFailed."""
+        return self.files.read(name, self.manifest.files[name].sha256)
+
     def cost_ms(self, rows: int) -> float:
         """Return about how long the engine takes for that many rows."""
         return self.first_row_ms + self.next_row_ms * (rows - 1)
@@ -134,14 +138,14 @@ class WarmModel:
         if self._attempt is None:
             pause = self._next_try - time.monotonic()
             if pause > 0:
-                raise ModelUnavailable(self._reason, math.ceil(pause))
+                raise ModelUnavailable(self._reason, retry_after_seconds=math.ceil(pause))
             self._attempt = asyncio.create_task(self._try())
         try:
             model = await asyncio.wait_for(asyncio.shield(self._attempt), self._timeout_seconds)
         except TimeoutError:
-            raise ModelUnavailable("The model is still loading.", 1) from None
+            raise ModelUnavailable("The model is still loading.", retry_after_seconds=1) from None
         if model is None:
-            raise ModelUnavailable(self._reason, 1)
+            raise ModelUnavailable(self._reason, retry_after_seconds=1)
         return model
 
     async def _try(self) -> Model | None:

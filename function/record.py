@@ -6,17 +6,21 @@ import random
 import re
 import select
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from function.call import Answered
-from function.contract import LoadRecord, Manifest, RecordHead, RequestRecord, Trace
-from function.errors import InvalidInstances, PilotlightError, RequestError
+from function.call import Answered, Totals
+from function.contract import FeedbackRecord, LoadRecord, Manifest, RecordHead, RequestRecord, Trace
+from function.errors import InvalidInstances, NotRecorded, PilotlightError, RequestError
 from function.settings import Settings
+
+if TYPE_CHECKING:
+    from function.feedback import Outcome
 
 PENDING_BYTES = 1 << 20  # what a reader that lags may leave behind
 TOGETHER = 50  # instances that are made one text at once, before it is known whether they fit
@@ -37,6 +41,7 @@ class Facts:
     dialect: str = "native"
     trace: Trace = field(default_factory=dict)  # type: ignore[assignment]
     instances: int = 0
+    invalid_instances: int = 0
     body_bytes: int = 0
     read_ms: float = 0.0
     validate_ms: float = 0.0
@@ -93,23 +98,48 @@ class Recorder:
         self._limit_bytes = int(settings.record_kb * 1024)
         self._hash_key = settings.record_hash_key.encode()[:64]
         self._dropped = 0
+        self.totals = Totals()
 
     def answered(self, facts: Facts, manifest: Manifest, answered: Answered) -> None:
         """Record an answered request, with as many of its instances as fit."""
+        self._count(facts)
         plural = "" if answered.rows == 1 else "s"
         message = f"{manifest.model} {manifest.version} answered {answered.rows} instance{plural}"
         head = self._head("prediction", "INFO", message, manifest)
         record = _request(head, facts, "answered", 200, marked=answered.marks.total)
         self._send(record, lambda: self._instances(facts.request_id, manifest, answered))
 
+    def told(self, facts: Facts, manifest: Manifest, outcomes: "Sequence[Outcome]") -> None:
+        """Record true outcomes, all or none; raises NotRecorded."""
+        lines = [orjson.dumps(self._outcome(facts, manifest, outcome)) + b"\n" for outcome in outcomes]
+        if not self._write(b"".join(lines)):
+            text = "The outcomes could not be written down just now; send them again."
+            raise NotRecorded(text, retry_after_seconds=1)
+
+    def _outcome(self, facts: Facts, manifest: Manifest, outcome: "Outcome") -> FeedbackRecord:
+        message = f"{manifest.model} {manifest.version} was told an outcome"
+        record: FeedbackRecord = {
+            **self._head("feedback", "INFO", message, manifest),
+            **facts.trace,  # type: ignore[typeddict-item]
+            "request_id": facts.request_id,
+            "prediction_id": outcome.prediction_id,
+            "outcome_json": orjson.dumps(outcome.value).decode(),
+        }
+        if outcome.observed_at is not None:
+            record["observed_at"] = outcome.observed_at
+        return record
+
     def refused(self, facts: Facts, manifest: Manifest | None, error: RequestError) -> None:
         """Record a request that was refused, without any of its values."""
         head = self._head("rejection", "WARNING", f"refused: {error.code}", manifest)
-        invalid = error.invalid if isinstance(error, InvalidInstances) else 0
-        self._send(_request(head, facts, error.code, error.status, invalid=invalid))
+        self._count(facts, failed=True)
+        if isinstance(error, InvalidInstances):
+            facts.invalid_instances = error.invalid
+        self._send(_request(head, facts, error.code, error.status))
 
     def failed(self, facts: Facts, manifest: Manifest | None, error: PilotlightError, stack_trace: str) -> None:
         """Record a request that could not be answered through no fault of the caller."""
+        self._count(facts, failed=True)
         head = self._head("failure", "ERROR", f"failed: {error.code}", manifest)
         self._send(_request(head, facts, error.code, error.status), lambda: {"stack_trace": stack_trace})
 
@@ -122,6 +152,20 @@ class Recorder:
         """Record a load that failed, with the reason that callers see and the stack that they do not."""
         head = self._head("load_failure", "ERROR", reason, None)
         self._send(_load(head, "load_failed", source, parts), lambda: {"stack_trace": stack_trace})
+
+    def _count(self, facts: Facts, *, failed: bool = False) -> None:
+        """Add a request to the totals; large ones do so from their threads, where a count may get lost: no matter."""
+        totals = self.totals
+        if failed:
+            totals.failed += 1
+            totals.failed_ms += facts.total_ms
+            return
+        totals.answered += 1
+        totals.instances += facts.instances
+        totals.validate_ms += facts.validate_ms
+        totals.predict_ms += facts.predict_ms
+        totals.total_ms += facts.total_ms
+        totals.last_answer = time.time()
 
     def _head(self, kind: str, severity: str, message: str, manifest: Manifest | None) -> RecordHead:
         """Return the start of a record; before a version is loaded, what the pin names is not known to be true."""
@@ -171,9 +215,7 @@ class Recorder:
         self._dropped = 0 if taken else self._dropped + 1
 
 
-def _request(
-    head: RecordHead, facts: Facts, outcome: str, status: int, *, invalid: int = 0, marked: int = 0
-) -> RequestRecord:
+def _request(head: RecordHead, facts: Facts, outcome: str, status: int, *, marked: int = 0) -> RequestRecord:
     return {
         **head,
         **facts.trace,  # type: ignore[typeddict-item]
@@ -182,7 +224,7 @@ def _request(
         "outcome": outcome,
         "status": status,
         "instances": facts.instances,
-        "invalid_instances": invalid,
+        "invalid_instances": facts.invalid_instances,
         "marked": marked,
         "body_bytes": facts.body_bytes,
         "read_ms": facts.read_ms,

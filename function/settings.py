@@ -33,6 +33,8 @@ class Settings(BaseModel):
     load_timeout_seconds: float = Field(default=60, gt=0, description="How long a request waits for the model")
     record_kb: float = Field(default=64, ge=1, le=200, description="The largest prediction record, in KiB")
     record_hash_key: str = Field(default="", description="Key for features that model.yaml hashes in records")
+    aip_predict_route: str = Field(default="", description="Where Vertex AI sends predictions; it sets it")
+    aip_health_route: str = Field(default="", description="Where Vertex AI asks for health; it sets it")
     k_service: str = Field(default="", description="The service's name; Cloud Run sets it")
     k_revision: str = Field(default="", description="The revision's name; Cloud Run sets it")
     google_cloud_project: str = Field(default="", description="The project that traces belong to")

@@ -83,9 +83,22 @@ class Validator:
             if len(details) < MAX_DETAILS:
                 details += self._faults(instance, instances.at(index))[: MAX_DETAILS - len(details)]
         if invalid:
-            total = len(instances.rows)
-            verb = "is" if invalid == 1 else "are"
-            raise InvalidInstances(f"{invalid} of {total} instances {verb} invalid.", details, invalid)
+            raise _invalid(invalid, len(instances.rows), details)
+        return self._as_columns(rows)
+
+    def sift(self, instances: Instances) -> tuple[Columns, dict[int, InvalidInstances]]:
+        """Return the columns of the valid instances, and each other one's faults by its position."""
+        rows: list[dict[str, Value]] = []
+        refused: dict[int, InvalidInstances] = {}
+        for index, instance in enumerate(instances.rows):
+            row = self._row(instance)
+            if row is not None:
+                rows.append(row)
+            else:
+                refused[index] = _invalid(1, 1, self._faults(instance, instances.at(index))[:MAX_DETAILS])
+        return self._as_columns(rows), refused
+
+    def _as_columns(self, rows: list[dict[str, Value]]) -> Columns:
         if len(rows) == 1:
             return {name: [value] for name, value in rows[0].items()}  # pydantic gives them in the signature's order
         return {name: [row[name] for row in rows] for name in self._names}
@@ -175,6 +188,11 @@ class Validator:
         if count == 1:
             return "an object with 1 feature, or a list of its value"
         return f"an object with {count} features, or a list of their {count} values in the order of GET /model"
+
+
+def _invalid(invalid: int, total: int, details: list[Detail]) -> InvalidInstances:
+    verb = "is" if invalid == 1 else "are"
+    return InvalidInstances(f"{invalid} of {total} instances {verb} invalid.", details, invalid)
 
 
 def instance_type(signature: Signature) -> Any:

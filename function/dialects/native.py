@@ -1,146 +1,160 @@
 """The native format: instances, features or one bare object in; predictions, probabilities and their ids out."""
 
-import re
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from pydantic_core import from_json
 
-from function.call import Answered, Call
-from function.contract import Manifest, Method, Signature
-from function.errors import Detail, InvalidBody, MalformedJson, TooManyInstances
+from function.call import JSON, Answered, Call, Incoming, Reply, Served, usual_methods
+from function.contract import Method, Signature
+from function.dialects.json_body import OUTPUTS, as_rows, available_outputs, invalid, unknown_names
+from function.errors import PilotlightError
+from function.routes import is_wrapper
 from function.validation import Instances, found
 
-# The words of the native format, and the methods of a fitted pipeline that they stand for.
-OUTPUTS: dict[str, Method] = {
-    "predictions": "predict",
-    "probabilities": "predict_proba",
-    "decision_function": "decision_function",
-}
-DEFAULT_METHODS: tuple[Method, ...] = ("predict", "predict_proba")
-FORM_FAULT = "The body has none of the forms that are read here."
+if TYPE_CHECKING:
+    from function.schemas import Description
+
 PARAMETERS_FAULT = "The parameters ask for what this model does not give."
-TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-SPARE_BRACKETS = 1_000  # wrappers, and faults that are worth a detail
 FORMS = '{"instances": [...]}, {"features": {...}}, {"features": [...]} or one bare object of features'
 
 
-def parse(body: bytes, signature: Signature, max_instances: int) -> Call:
-    """Read a body; raises MalformedJson, InvalidBody or TooManyInstances.
-
-    A model may have a feature called `instances` or `features`: features hold no lists and no objects, so a list or an
-    object under such a name is the wrapper, and anything else is the feature.
-    """
-    _check_size(body, max_instances)
-    content = _decode(body)
+def parse(incoming: Incoming, served: Served) -> Call:
+    """Read a body; raises InvalidBody or TooManyInstances."""
+    content, signature = incoming.content, served.signature
     if not isinstance(content, dict):
-        raise _invalid("", FORMS, found(content))
-    names = signature.names
-    if _is_wrapper(content, "instances", list, names):
+        raise invalid("", FORMS, found(content))
+    if is_wrapper(content, "instances", signature.names):
         _only(content, "instances")
-        rows = content["instances"]
-        _check_count(rows, max_instances)
-        return Call(Instances(rows, _instance_pointer), _methods(content, signature))
-    if _is_wrapper(content, "features", (list, dict), names):
+        rows = as_rows(content["instances"], "/instances", served.max_instances)
+        return Call(rows, chosen_methods(content.get("parameters"), signature))
+    if is_wrapper(content, "features", signature.names):
         _only(content, "features")
-        return Call(_single(content["features"], "/features"), _methods(content, signature))
-    return Call(_single(content, ""), _methods({}, signature))
+        return Call(_single(content["features"], "/features"), chosen_methods(content.get("parameters"), signature))
+    return Call(_single(content, ""), usual_methods(signature))
 
 
-def render(answered: Answered, manifest: Manifest, request_id: str) -> bytes:
+def render(answered: Answered, served: Served) -> Reply:
     """Return the answer's JSON."""
+    return Reply(orjson.dumps(answer(answered, served)))
+
+
+def refuse(error: PilotlightError) -> Reply:
+    """Return the one error shape."""
+    return Reply(orjson.dumps(error.body()), error.status)
+
+
+def answer(answered: Answered, served: Served) -> dict[str, Any]:
+    """Return the answer: what was asked for, by the words of the format."""
     outputs = answered.outputs
-    answer: dict[str, Any] = {"model": manifest.model, "version": manifest.version}
+    answer: dict[str, Any] = {"model": served.manifest.model, "version": served.manifest.version}
     if "predict" in outputs:
         answer["predictions"] = outputs["predict"]
     if answered.chances is not None:
         answer["probabilities"] = answered.chances
     if "decision_function" in outputs:
         answer["decision_function"] = outputs["decision_function"]
-    answer["prediction_ids"] = [f"{request_id}-{index}" for index in range(answered.rows)]
+    answer["prediction_ids"] = answered.prediction_ids
     if answered.marks.total:
         answer["marks"] = answered.marks.details
         answer["marks_total"] = answered.marks.total
-    return orjson.dumps(answer)
+    return answer
 
 
-def available_outputs(signature: Signature) -> list[str]:
-    """Return the words that `parameters.outputs` takes for this model."""
-    return [word for word, method in OUTPUTS.items() if method in signature.methods]
+def chosen_methods(parameters: Any, signature: Signature) -> tuple[Method, ...]:
+    """Return the methods that `parameters.outputs` asks for, or the usual ones; raises InvalidBody."""
+    if parameters is None:
+        return usual_methods(signature)
+    if not isinstance(parameters, dict) or set(parameters) - {"outputs"}:
+        raise invalid("/parameters", 'an object that holds "outputs" alone', found(parameters), PARAMETERS_FAULT)
+    if "outputs" not in parameters:
+        return usual_methods(signature)
+    words = parameters["outputs"]
+    available = available_outputs(signature)
+    if not isinstance(words, list) or not words or not all(word in available for word in words):
+        text = f"a list of at least one of {', '.join(available)}"
+        what = _first(words, available) if isinstance(words, list) else found(words)
+        raise invalid("/parameters/outputs", text, what, PARAMETERS_FAULT)
+    return tuple(OUTPUTS[word] for word in dict.fromkeys(words))
 
 
-def _check_size(body: bytes, max_instances: int) -> None:
-    """Refuse what holds far more lists and objects than instances are taken, before they cost memory."""
-    most = max_instances + SPARE_BRACKETS
-    if body.count(b"{") + body.count(b"[") <= most:
-        return
-    outside_text = TEXT.sub(b"", body)
-    brackets = outside_text.count(b"{") + outside_text.count(b"[")
-    if brackets > most:
-        text = f"The body holds {brackets} objects and lists"
-        raise TooManyInstances(f"{text}; one request takes at most {max_instances} instances, each one of them.")
+def describe(served: Served) -> "Description":
+    """Return what this dialect sends and gets."""
+    from function import schemas  # here alone: the rest of this module is needed at the first request
+
+    signature = served.signature
+    words = {"type": "array", "items": {"enum": available_outputs(signature)}, "minItems": 1}
+    parameters = schemas.object_of({"outputs": words}, [])
+    either = schemas.any_of([schemas.INSTANCE, schemas.ROW])
+    instances = schemas.list_of(either, minItems=1, maxItems=served.max_instances)
+    request = schemas.any_of(
+        [
+            schemas.object_of({"instances": instances, "parameters": parameters}, ["instances"]),
+            schemas.object_of({"features": either, "parameters": parameters}, ["features"]),
+            schemas.INSTANCE,
+        ]
+    )
+    absent = {"probabilities", "decision_function"} - set(available_outputs(signature))
+    answer = {
+        "model": schemas.TEXT,
+        "version": schemas.INTEGER,
+        "predictions": schemas.list_of(schemas.PREDICTION),
+        "probabilities": schemas.list_of(schemas.PROBABILITIES),
+        "decision_function": schemas.list_of({}),
+        "prediction_ids": schemas.list_of(schemas.TEXT),
+        "marks": schemas.DETAILS,
+        "marks_total": {"type": "integer", "minimum": 1},
+    }
+    kept = {name: schema for name, schema in answer.items() if name not in absent}
+    paths = schemas.object_of({"status": {"const": "alive"}, "paths": schemas.list_of(schemas.TEXT)})
+    alive = schemas.object_of({"status": {"const": "alive"}, "live": {"const": True}})
+    is_ready = schemas.object_of(
+        {
+            "status": {"const": "ready"},
+            "ready": {"const": True},
+            "model": schemas.TEXT,
+            "version": schemas.INTEGER,
+        }
+    )
+    return schemas.Description(
+        request,
+        schemas.object_of(kept, ["model", "version", "prediction_ids"]),
+        schemas.ERROR,
+        {"instances": [schemas.example(signature)]},
+        reads={
+            "index": (JSON, paths),
+            "live": (JSON, alive),
+            "ready": (JSON, is_ready),
+            "model": (JSON, {"type": "object", "required": ["model", "version", "features", "example", "card"]}),
+            "openapi": (JSON, {"type": "object", "required": ["openapi", "paths"]}),
+            "page": ("text/html", {}),
+            "asset": ("*/*", {}),
+        },
+    )
 
 
-def _decode(body: bytes) -> Any:
-    if not body.strip():
-        raise MalformedJson(f"The body is empty; expected {FORMS}.")
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        return _decode_leniently(body, error)
+def index(incoming: Incoming, _: None) -> Reply:
+    """Return what lives here."""
+    paths = list(dict.fromkeys(route.path for route in incoming.routes))
+    return Reply(orjson.dumps({"status": "alive", "paths": paths}))
 
 
-def _decode_leniently(body: bytes, error: orjson.JSONDecodeError) -> Any:
-    """Read NaN, Infinity and numbers beyond a float too, so that the fault names the field that holds them."""
-    try:
-        return from_json(body, allow_inf_nan=True, cache_strings=False)
-    except ValueError:
-        raise MalformedJson(f"The body is not JSON: {error}.") from None
+def live(_: Incoming, __: None) -> Reply:
+    """Return whether the process answers."""
+    return Reply(orjson.dumps({"status": "alive", "live": True}))
 
 
-def _is_wrapper(content: dict[str, Any], key: str, kind: Any, names: frozenset[str]) -> bool:
-    return key in content and (key not in names or isinstance(content[key], kind))
+def ready(_: Incoming, served: Served) -> Reply:
+    """Return whether the model is loaded."""
+    manifest = served.manifest
+    return Reply(orjson.dumps({"status": "ready", "ready": True, "model": manifest.model, "version": manifest.version}))
 
 
 def _only(content: dict[str, Any], key: str) -> None:
     extra = [name for name in content if name not in (key, "parameters")]
     if extra:
-        name = extra[0][:64].replace("~", "~0").replace("/", "~1")
-        raise _invalid(f"/{name}", f'only "parameters" beside "{key}"', _names(extra))
+        raise unknown_names(extra, f'only "parameters" beside "{key}"')
     if not isinstance(content[key], (list, dict)):  # a union would be made anew at each request
-        raise _invalid(f"/{key}", "a list" if key == "instances" else "an object or a list", found(content[key]))
-
-
-def _check_count(rows: Any, max_instances: int) -> None:
-    if not isinstance(rows, list):
-        raise _invalid("/instances", "a list", found(rows))
-    if not rows:
-        raise _invalid("/instances", "at least one instance", "an empty list", "There is nothing to predict.")
-    if len(rows) > max_instances:
-        raise TooManyInstances(f"{len(rows)} instances were sent; one request takes at most {max_instances}.")
-
-
-def _methods(content: dict[str, Any], signature: Signature) -> tuple[Method, ...]:
-    """Return the methods that `parameters.outputs` asks for, or predict and, where the model has it, predict_proba."""
-    parameters = content.get("parameters")
-    usual = tuple(method for method in DEFAULT_METHODS if method in signature.methods)
-    if parameters is None:
-        return usual
-    if not isinstance(parameters, dict) or set(parameters) - {"outputs"}:
-        raise _invalid("/parameters", 'an object that holds "outputs" alone', found(parameters), PARAMETERS_FAULT)
-    words = parameters.get("outputs", [word for word, method in OUTPUTS.items() if method in usual])
-    available = available_outputs(signature)
-    if not isinstance(words, list) or not words or not all(word in available for word in words):
-        text = f"a list of at least one of {', '.join(available)}"
-        what = _first(words, available) if isinstance(words, list) else found(words)
-        raise _invalid("/parameters/outputs", text, what, PARAMETERS_FAULT)
-    return tuple(OUTPUTS[word] for word in dict.fromkeys(words))
-
-
-def _names(names: list[str]) -> str:
-    shown = ", ".join(found(name) for name in names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+        raise invalid(f"/{key}", "a list" if key == "instances" else "an object or a list", found(content[key]))
 
 
 def _first(words: list[Any], available: list[str]) -> str:
@@ -149,16 +163,4 @@ def _first(words: list[Any], available: list[str]) -> str:
 
 
 def _single(instance: Any, where: str) -> Instances:
-    return Instances([instance], _constantly(where))
-
-
-def _constantly(where: str) -> Callable[[int], str]:
-    return lambda _: where
-
-
-def _instance_pointer(index: int) -> str:
-    return f"/instances/{index}"
-
-
-def _invalid(at: str, expected: str, what: str, message: str = FORM_FAULT) -> InvalidBody:
-    return InvalidBody(message, [Detail(at=at, expected=expected, found=what)])
+    return Instances([instance], lambda _: where)

@@ -1,0 +1,91 @@
+"""JSON bodies: decoded within bounds, and what is wrong with one that is no known form."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from pydantic_core import from_json
+
+from function.contract import Method, Signature
+from function.errors import Detail, InvalidBody, MalformedJson, TooManyInstances
+from function.validation import Instances, found
+
+# The words of the JSON dialects for outputs, and the methods of a fitted pipeline that they stand for.
+OUTPUTS: dict[str, Method] = {
+    "predictions": "predict",
+    "probabilities": "predict_proba",
+    "decision_function": "decision_function",
+}
+FORM_FAULT = "The body has none of the forms that are read here."
+TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+SPARE_BRACKETS = 1_000  # wrappers, and faults that are worth a detail
+
+
+def read_json(body: bytes, max_instances: int, lists_per_instance: int = 1) -> Any:
+    """Return a body's value; raises MalformedJson, or TooManyInstances for what only costs memory."""
+    _check_size(body, max_instances, lists_per_instance)
+    if not body.strip():
+        raise MalformedJson("The body is empty; expected JSON.")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        return _read_leniently(body, error)
+
+
+def as_rows(rows: Any, at: str, max_instances: int) -> Instances:
+    """Return a list of instances; raises InvalidBody or TooManyInstances. `at` is the pointer to the list."""
+    if not isinstance(rows, list):
+        raise invalid(at, "a list", found(rows))
+    if not rows:
+        raise invalid(at, "at least one instance", "an empty list", "There is nothing to predict.")
+    check_count(len(rows), max_instances)
+    return Instances(rows, pointer(at))
+
+
+def available_outputs(signature: Signature) -> list[str]:
+    """Return the words that `parameters.outputs` takes for this model."""
+    return [word for word, method in OUTPUTS.items() if method in signature.methods]
+
+
+def check_count(count: int, max_instances: int) -> None:
+    """Raise TooManyInstances for more than one request may have."""
+    if count > max_instances:
+        raise TooManyInstances(f"{count} instances were sent; one request takes at most {max_instances}.")
+
+
+def pointer(at: str) -> Callable[[int], str]:
+    """Return the function that gives the JSON pointer to each entry of a list."""
+    return lambda index: f"{at}/{index}"
+
+
+def invalid(at: str, expected: str, what: str, message: str = FORM_FAULT) -> InvalidBody:
+    """Return the error of one fault in a body's form."""
+    return InvalidBody(message, [Detail(at=at, expected=expected, found=what)])
+
+
+def unknown_names(names: list[str], expected: str, at: str = "") -> InvalidBody:
+    """Return the error of names that have no place in an object; the first one is pointed to."""
+    first = names[0][:64].replace("~", "~0").replace("/", "~1")
+    shown = ", ".join(found(name) for name in names[:3])
+    return invalid(f"{at}/{first}", expected, shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more")
+
+
+def _check_size(body: bytes, max_instances: int, lists_per_instance: int) -> None:
+    """Refuse what holds far more lists and objects than instances are taken, before they cost memory."""
+    most = max_instances * lists_per_instance + SPARE_BRACKETS
+    if body.count(b"{") + body.count(b"[") <= most:
+        return
+    outside_text = TEXT.sub(b"", body)
+    brackets = outside_text.count(b"{") + outside_text.count(b"[")
+    if brackets > most:
+        text = f"The body holds {brackets} objects and lists"
+        raise TooManyInstances(f"{text}; one request takes at most {max_instances} instances, each one of them.")
+
+
+def _read_leniently(body: bytes, error: orjson.JSONDecodeError) -> Any:
+    """Read NaN, Infinity and numbers beyond a float too, so that the fault names the field that holds them."""
+    try:
+        return from_json(body, allow_inf_nan=True, cache_strings=False)
+    except ValueError:
+        raise MalformedJson(f"The body is not JSON: {error}.") from None

@@ -1,0 +1,125 @@
+"""Newline-delimited JSON: an instance a line in, an answer or an error a line out, each line on its own.
+
+Format: https://github.com/ndjson/ndjson-spec. A line is an object by name, or a list in the order of GET /model. Lines
+of white space alone are passed over. Answers come in the order of the lines; `line` counts from 1.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from function import schemas
+from function.call import Answered, Incoming, Served
+from function.dialects.json_body import check_count, read_json
+from function.dialects.native import refuse
+from function.errors import MalformedBody, PilotlightError
+from function.validation import Columns, Marks
+
+__all__ = ["MEDIA_TYPE", "Chunk", "Part", "chunks", "describe", "joined", "refuse", "render"]
+
+MEDIA_TYPE = "application/x-ndjson"
+LINES_AT_ONCE = 256  # answered together: enough to spread a call's cost, few enough for the first answer to come soon
+
+
+class Chunk(NamedTuple):
+    """Some lines of a body: the values of those that are JSON, the faults of the others, by line number."""
+
+    numbers: list[int]
+    values: list[Any]
+    faults: dict[int, PilotlightError]
+
+
+class Part(NamedTuple):
+    """A chunk's answer: that of its valid lines, and an error for each other line, by line number."""
+
+    numbers: list[int]  # of the valid lines
+    answered: Answered
+    faults: Mapping[int, PilotlightError]
+
+
+def chunks(incoming: Incoming, served: Served) -> list[Chunk]:
+    """Return a body's lines; raises MalformedBody for none at all, TooManyInstances for too many."""
+    lines = [(number, line) for number, line in enumerate(incoming.body.split(b"\n"), 1) if not line.isspace() and line]
+    if not lines:
+        raise MalformedBody("The body is empty; expected an instance a line.")
+    check_count(len(lines), served.max_instances)
+    return [_read(lines[start : start + LINES_AT_ONCE]) for start in range(0, len(lines), LINES_AT_ONCE)]
+
+
+def render(part: Part) -> bytes:
+    """Return a chunk's answers, a line each, in the order of its lines."""
+    answers = {number: refuse(error).content[:-1] + b',"line":%d}' % number for number, error in part.faults.items()}
+    answers |= dict(zip(part.numbers, _answers(part), strict=True))
+    return b"".join(answers[number] + b"\n" for number in sorted(answers))
+
+
+def joined(parts: Iterable[Answered], request_id: str) -> Answered:
+    """Return several answers of one request as one, for its record."""
+    parts = list(parts)
+    columns: Columns = {name: _chained(part.columns[name] for part in parts) for name in parts[0].columns}
+    outputs = {method: _chained(part.outputs[method] for part in parts) for method in parts[0].outputs}
+    by_class = None if parts[0].chances is None else _chained(part.chances or [] for part in parts)
+    marks = Marks([], sum(part.marks.total for part in parts))
+    return Answered(columns, outputs, marks, sum(part.rows for part in parts), request_id, by_class)
+
+
+def describe(served: Served) -> schemas.Description:
+    """Return what a line holds, and what each line of the answer does."""
+    signature = served.signature
+    answer = {
+        "prediction": schemas.PREDICTION,
+        "probabilities": schemas.PROBABILITIES,
+        "prediction_id": schemas.TEXT,
+        "marks": schemas.DETAILS,
+        "line": schemas.INTEGER,
+    }
+    if "predict_proba" not in signature.methods:
+        del answer["probabilities"]
+    lines = [schemas.object_of(answer, ["prediction", "prediction_id", "line"]), {"required": ["error", "line"]}]
+    request = {"type": "string", "description": "An instance a line, by name or in the order of GET /model"}
+    return schemas.Description(
+        request,
+        {"type": "string", "description": "An answer a line", "x-lines": schemas.any_of(lines)},
+        schemas.ERROR,
+        answer_media=MEDIA_TYPE,
+    )
+
+
+def _read(lines: list[tuple[int, bytes]]) -> Chunk:
+    numbers, values, faults = [], [], {}
+    for number, line in lines:
+        try:
+            values.append(read_json(line, 1))
+            numbers.append(number)
+        except PilotlightError as error:
+            faults[number] = error
+    return Chunk(numbers, values, faults)
+
+
+def _answers(part: Part) -> Iterator[bytes]:
+    answered = part.answered
+    names = {"predict": "prediction", "decision_function": "decision_function"}
+    marks = _marks_by_row(answered.marks)
+    for row, prediction_id in enumerate(answered.prediction_ids):
+        answer = {name: answered.outputs[method][row] for method, name in names.items() if method in answered.outputs}
+        if answered.chances is not None:
+            answer["probabilities"] = answered.chances[row]
+        answer["prediction_id"] = prediction_id
+        if row in marks:
+            answer["marks"] = marks[row]
+        yield orjson.dumps({**answer, "line": part.numbers[row]})
+
+
+def _marks_by_row(marks: Marks) -> dict[int, list[Any]]:
+    """Return marks by the row that their pointer begins with, the pointer without it."""
+    rows: dict[int, list[Any]] = {}
+    for mark in marks.details:
+        row, _, at = mark["at"][1:].partition("/")
+        rows.setdefault(int(row), []).append({**mark, "at": f"/{at}"})
+    return rows
+
+
+def _chained(lists: Iterable[list[Any]]) -> list[Any]:
+    return list(itertools.chain.from_iterable(lists))

@@ -1,0 +1,191 @@
+"""Every path: which dialect its answers and errors are in, which bodies it takes, and what answers it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from starlette.routing import compile_path
+
+from function.call import JSON, Headers
+from function.errors import AmbiguousBody, MethodNotAllowed, UnknownPath, UnsupportedMediaType
+
+LINES = "ndjson"  # the dialect that is answered line by line
+COLUMNAR = ("arrow", "parquet")  # whose library takes long to import
+TABLES = {
+    "text/csv": "csv",
+    "application/vnd.apache.arrow.stream": "arrow",
+    "application/vnd.apache.parquet": "parquet",
+}
+LINE_MEDIA = dict.fromkeys(
+    ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines"), LINES
+)
+SMALLEST_COMPRESSED = 1024  # bytes; below, an answer's compression costs more than it saves
+
+
+class Takes(NamedTuple):
+    """Which dialect a body speaks, by its media type and, for JSON, by its shape; nothing is guessed."""
+
+    anything: str | None = None  # a path of one dialect that takes bodies of any media type: JSON, or the dialect
+    media: Mapping[str, str] = {}  # dialects of media types other than JSON
+    wrappers: Mapping[str, str] = {}  # names that wrap instances in a JSON object, and the dialects that have them
+    array: str = "native"  # of a JSON array
+    bare: str = "native"  # of any other JSON
+
+    @property
+    def dialects(self) -> list[str]:
+        """Every dialect that a body may turn out to speak."""
+        if self.anything is not None and self.anything != JSON:
+            return [self.anything]
+        return list(dict.fromkeys([self.bare, *self.wrappers.values(), self.array, *self.media.values()]))
+
+    def by_media(self, headers: Headers) -> str:
+        """Return JSON, or the dialect of another media type; raises UnsupportedMediaType."""
+        if self.anything is not None:
+            return self.anything
+        kind = headers.get(b"content-type", b"")
+        if kind == b"application/json":
+            return JSON
+        media, *parameters = kind.decode("latin-1").lower().split(";")
+        media = media.strip() or JSON
+        if (media != JSON and media not in self.media) or not all(map(_is_utf8, parameters)):
+            known = ", ".join([JSON, *self.media])
+            raise UnsupportedMediaType(f"Send the body with one of these content types, text in UTF-8: {known}.")
+        return self.media.get(media, JSON)
+
+    def by_shape(self, content: Any, names: frozenset[str]) -> str:
+        """Return the dialect of decoded JSON; raises AmbiguousBody where it has the forms of several.
+
+        A model may have a feature called as a wrapper is: features hold no lists and no objects, so a list or an object
+        under such a name is the wrapper, and anything else is the feature.
+        """
+        if not isinstance(content, dict):
+            return self.array if isinstance(content, list) else self.bare
+        found = [name for name in self.wrappers if is_wrapper(content, name, names)]
+        if len(found) > 1:
+            text = " and ".join(f'"{name}"' for name in found)
+            raise AmbiguousBody(f"The body holds {text}; send one of them, for nothing says which is meant.")
+        return self.wrappers[found[0]] if found else self.bare
+
+
+class Route(NamedTuple):
+    """What answers a method at a path."""
+
+    method: str
+    path: str
+    dialect: str  # of its errors and, where a body does not choose another, of its answers
+    kind: Literal["predict", "feedback", "read"] = "read"
+    takes: Takes = Takes()  # of predictions
+    reads: str = ""  # of what is only read: a module of the function and a function in it
+    unloaded: bool = False  # read without the model, which may not be loaded
+    slow: bool = False  # read in a thread
+    smallest_compressed: int = SMALLEST_COMPRESSED
+
+
+_PREDICT = Takes(
+    media={**TABLES, **LINE_MEDIA},
+    wrappers={"instances": "native", "features": "native", "calls": "bigquery"},
+    array="vetiver",
+)
+_INVOCATIONS = Takes(
+    media={"text/csv": "mlflow", **LINE_MEDIA},
+    wrappers=dict.fromkeys(("dataframe_split", "dataframe_records", "instances", "inputs"), "mlflow"),
+    array="mlflow",
+    bare="mlflow",
+)
+_V1 = Takes(anything=JSON, wrappers={"instances": "v1", "inputs": "v1"}, array="v1", bare="v1")
+_V2 = Takes(anything="v2")
+_VERTEX = Takes(array="vertex", bare="vertex")
+
+V1_MODEL = ("/v1/models/{model}", "/v1/models/{model}/versions/{version}")
+V2_MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+
+ROUTES = (
+    Route("GET", "/", "native", reads="dialects.native:index", unloaded=True),
+    Route("POST", "/", "native", "predict", _PREDICT),  # the bare URL is what callers of a function have
+    Route("POST", "/predict", "native", "predict", _PREDICT),
+    Route("POST", "/feedback", "native", "feedback"),
+    Route("GET", "/model", "native", reads="description:model", slow=True),
+    Route("GET", "/openapi.json", "native", reads="description:openapi", slow=True),
+    Route("GET", "/docs", "native", reads="docs:page", unloaded=True, slow=True),
+    Route("GET", "/docs/{asset}", "native", reads="docs:asset", unloaded=True, slow=True),
+    Route("GET", "/health/live", "native", reads="dialects.native:live", unloaded=True),
+    Route("GET", "/health/ready", "native", reads="dialects.native:ready"),
+    Route("POST", "/invocations", "mlflow", "predict", _INVOCATIONS),
+    Route("GET", "/ping", "mlflow", reads="dialects.mlflow:ping"),
+    Route("GET", "/version", "mlflow", reads="dialects.mlflow:version", unloaded=True),
+    Route("GET", "/metadata", "vetiver", reads="dialects.vetiver:metadata"),
+    Route("GET", "/prototype", "vetiver", reads="dialects.vetiver:prototype"),
+    Route("GET", "/v1/models", "v1", reads="dialects.v1:models"),
+    *(Route("GET", path, "v1", reads="dialects.v1:status") for path in V1_MODEL),
+    *(Route("GET", f"{path}/metadata", "v1", reads="dialects.v1:metadata") for path in V1_MODEL),
+    *(Route("POST", f"{path}:predict", "v1", "predict", _V1) for path in V1_MODEL),
+    *(Route("POST", f"{path}:explain", "v1", reads="dialects.v1:explain") for path in V1_MODEL),
+    Route("GET", "/v2", "v2", reads="dialects.v2:server"),
+    Route("GET", "/v2/health/live", "v2", reads="dialects.native:live", unloaded=True),
+    Route("GET", "/v2/health/ready", "v2", reads="dialects.native:ready"),
+    Route("GET", "/v2/models", "v2", reads="dialects.v2:models"),
+    Route("GET", "/v2/models/stats", "v2", reads="dialects.v2:statistics"),
+    Route("POST", "/v2/repository/index", "v2", reads="dialects.v2:index"),
+    *(Route("GET", path, "v2", reads="dialects.v2:model") for path in V2_MODEL),
+    *(Route("GET", f"{path}/ready", "v2", reads="dialects.v2:ready") for path in V2_MODEL),
+    *(Route("GET", f"{path}/config", "v2", reads="dialects.v2:config") for path in V2_MODEL),
+    *(Route("GET", f"{path}/stats", "v2", reads="dialects.v2:statistics") for path in V2_MODEL),
+    *(Route("POST", f"{path}/infer", "v2", "predict", _V2, smallest_compressed=0) for path in V2_MODEL),
+)
+
+
+class Table:
+    """The routes of an endpoint, by path and method."""
+
+    def __init__(self, *, predict_path: str = "", health_path: str = "") -> None:
+        """Add the paths that Vertex AI chooses; where it chooses one of ours, ours speaks its dialect too."""
+        self._methods: dict[str, dict[str, Route]] = {}
+        self._patterns: list[tuple[re.Pattern[str], str]] = []
+        chosen = []
+        if predict_path:
+            chosen.append(Route("POST", predict_path, "vertex", "predict", _VERTEX))
+        if health_path:
+            chosen.append(Route("GET", health_path, "native", reads="dialects.native:ready"))
+        for route in (*ROUTES, *chosen):
+            self._methods.setdefault(route.path, {}).setdefault(route.method, route)
+        self.routes = [route for methods in self._methods.values() for route in methods.values()]
+
+    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+        """Return the route, and what stands in its places; raises UnknownPath or MethodNotAllowed."""
+        methods = self._methods.get(path)
+        places: Mapping[str, str] = {}
+        if methods is None or "{" in path:
+            template, places = self._match(path)
+            methods = self._methods[template]
+        route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+        if route is None:
+            allowed = ", ".join(methods)
+            raise MethodNotAllowed(f"This path takes {allowed}.", headers={"allow": allowed})
+        return route, places
+
+    def dialect(self, path: str) -> str:
+        """Return the dialect in which errors are told at a path, known or not."""
+        for start, dialect in (("/v2", "v2"), ("/v1/", "v1")):
+            if path.startswith(start):
+                return dialect
+        return next((route.dialect for route in self._methods.get(path, {}).values()), "native")
+
+    def _match(self, path: str) -> tuple[str, Mapping[str, str]]:
+        """Return the path with places that fits; patterns are made when the first path needs one."""
+        if not self._patterns:
+            self._patterns = [(compile_path(known)[0], known) for known in self._methods if "{" in known]
+        for pattern, template in self._patterns:
+            if match := pattern.match(path):
+                return template, match.groupdict()
+        raise UnknownPath(f"Nothing lives here. Known paths: {', '.join(self._methods)}.")
+
+
+def is_wrapper(content: Mapping[str, Any], name: str, names: frozenset[str]) -> bool:
+    """Tell whether an object's name wraps instances, rather than being one of a model's features."""
+    return name in content and (name not in names or isinstance(content[name], list | dict))
+
+
+def _is_utf8(parameter: str) -> bool:
+    """Tell whether a parameter of the content type is none of a charset, or one that UTF-8 covers."""
+    name, _, value = parameter.partition("=")
+    return name.strip() != "charset" or value.strip('" ') in ("utf-8", "utf8", "us-ascii")
