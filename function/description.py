@@ -94,7 +94,7 @@ def _operation(route: Route, served: Served, describe: Describe) -> dict[str, An
     if route.kind == "feedback":
         return operation | _feedback(served, describe)
     module, _, name = route.reads.partition(":")
-    dialect = module.removeprefix("dialects.") if module.startswith("dialects.") else "native"
+    dialect = module.split(".")[1] if module.startswith("dialects.") else "native"
     media, schema = describe(dialect).reads[name]
     return operation | {
         "summary": _first_line(getattr(_module(module), name)),

@@ -83,7 +83,7 @@ class Endpoint:
         known = error if isinstance(error, PilotlightError) else PilotlightError("The fault is ours, and was recorded.")
         if not isinstance(known, RequestError):
             self._recorder.failed(facts, manifest, known, describe(error))
-        elif route is not None and route.kind != "read":
+        elif route is not None and route.kind == "predict":
             self._recorder.refused(facts, manifest, known)
         self._flush()
         reply = load_dialect(facts.dialect).refuse(known)
@@ -188,7 +188,7 @@ class Endpoint:
         from function.dialects.ndjson import Part
 
         start = time.perf_counter()
-        columns, refused = model.validator.sift(Instances(chunk.values, str))
+        columns, refused = model.validator.sift(Instances(chunk.values, lambda _: ""))
         marks = model.validator.marks(columns, "/{}".format)
         facts.validate_ms += _since(start)
         start = time.perf_counter()
