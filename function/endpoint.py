@@ -6,29 +6,27 @@ import importlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from function.call import JSON, Answered, Call, Headers, Incoming, Reply, Served, chances, usual_methods
+from function.call import Answered, Headers, Incoming, Reply, Served
 from function.coding import compressed
-from function.contract import Method
-from function.dialects import Dialect, load_dialect
-from function.dialects.json_body import read_json
-from function.engines import Outputs
+from function.contract import Manifest
+from function.dialects import load_dialect
 from function.errors import PilotlightError, PredictionFailed, RequestError, UnknownModel
 from function.intake import Admission, Intake
 from function.model import LoadFailed, Model, Timings, WarmModel, describe, load_model
+from function.prediction import Exchange, Prepared, predict, predict_chunk, prepare, since
 from function.record import Facts, LineWriter, Recorder, trace_fields
 from function.routes import COLUMNAR, LINES, Route, Table, Takes
 from function.settings import Settings
 from function.store import open_store
-from function.validation import Columns, Instances, Marks
 
 if TYPE_CHECKING:
-    from function.dialects.ndjson import Chunk, Part
+    from function.dialects.ndjson import Chunk
 
 # Above these, work goes to a thread so that the loop keeps answering others; below, the way there costs more than it.
 LOOP_MS = 1.0
@@ -39,15 +37,6 @@ ALONE_MS = 25.0
 FLUSH_SECONDS = 0.05  # how soon a record is tried again that stdout's reader was too slow for
 
 T = TypeVar("T")
-
-
-class Prepared(NamedTuple):
-    """A body that was read and found valid."""
-
-    dialect: Dialect
-    call: Call
-    columns: Columns
-    marks: Marks
 
 
 class Endpoint:
@@ -78,13 +67,12 @@ class Endpoint:
 
     def _refuse(self, error: Exception, route: Route | None, facts: Facts) -> Response:
         """Answer and record an error; one that is not ours by name is a defect, and callers see nothing of it."""
-        facts.total_ms = _since(facts.started)
-        manifest = self._warm.loaded.manifest if self._warm.loaded else None
+        facts.total_ms = since(facts.started)
         known = error if isinstance(error, PilotlightError) else PilotlightError("The fault is ours, and was recorded.")
         if not isinstance(known, RequestError):
-            self._recorder.failed(facts, manifest, known, describe(error))
+            self._recorder.failed(facts, self._manifest, known, describe(error))
         elif route is not None and route.kind == "predict":
-            self._recorder.refused(facts, manifest, known)
+            self._recorder.refused(facts, self._manifest, known)
         self._flush()
         reply = load_dialect(facts.dialect).refuse(known)
         return _response(reply._replace(headers={**reply.headers, **known.headers}), facts)
@@ -92,142 +80,99 @@ class Endpoint:
     async def _read(self, request: Request, route: Route, places: Mapping[str, str], facts: Facts) -> Response:
         served = None
         if not route.unloaded:
-            served = self._served(await self._warm.get())
-            _check_places(places, served)
-        module, _, name = route.reads.partition(":")
+            served = self._served(await self._warm.get(), places)
         incoming = Incoming(dict(request.scope["headers"]), b"", None, places, self._table.routes)
-        reply: Reply = await _run(route.slow, _call, f"function.{module}", name, incoming, served)
+        reply: Reply = await _run(route.slow, _call, route.reads, incoming, served)
         return _response(reply, facts)
 
     async def _predict(self, request: Request, route: Route, places: Mapping[str, str], facts: Facts) -> Response:
         headers = dict(request.scope["headers"])  # starlette's would search and decode at each look
-        facts.trace = trace_fields(headers, self._settings.google_cloud_project)
         with self._intake.admit(headers) as admission:
             spoken = route.takes.by_media(headers)
-            body = await admission.read(request)
-            facts.body_bytes = len(body)
-            facts.read_ms = _since(facts.started)
+            body = await self._body(admission, request, headers, facts)
             model = await self._warm.get()
-            served = self._served(model)
-            _check_places(places, served)
-            incoming = Incoming(headers, body, None, places)
+            served = self._served(model, places)
+            exchange = Exchange(route, model, served, Incoming(headers, body, None, places), facts)
             if spoken == LINES:
-                return await self._stream(model, served, incoming, facts, admission)
+                return await self._stream(exchange, admission)
             large = len(body) > LOOP_BYTES or spoken in COLUMNAR
-            prepared = await _run(large, self._prepare, route, spoken, model, served, incoming, facts)
+            prepared = await _run(large, prepare, exchange, spoken)
             large = large or model.cost_ms(facts.instances) > (ALONE_MS if self._intake.alone else LOOP_MS)
-            reply = await _run(large, self._finish, route, model, served, headers, prepared, facts)
+            reply = await _run(large, self._answer, exchange, prepared)
         self._flush()
         return _response(reply, facts)
 
-    def _prepare(
-        self, route: Route, spoken: str, model: Model, served: Served, incoming: Incoming, facts: Facts
-    ) -> Prepared:
-        start = time.perf_counter()
-        if spoken == JSON:
-            content = read_json(incoming.body, served.max_instances)
-            spoken = route.takes.by_shape(content, served.signature.names)
-            incoming = Incoming(incoming.headers, incoming.body, content, incoming.places)
-        facts.dialect = spoken
-        dialect = load_dialect(spoken)
-        call = dialect.parse(incoming, served)
-        facts.instances = len(call.instances.rows)
-        columns = model.validator.columns(call.instances)
-        marks = model.validator.marks(columns, call.instances.at)
-        facts.validate_ms = _since(start)
-        return Prepared(dialect, call, columns, marks)
+    def _answer(self, exchange: Exchange, prepared: Prepared) -> Reply:
+        answered, reply = predict(exchange, prepared)
+        self._record(exchange, answered)
+        return compressed(reply, exchange.incoming.headers, exchange.route.smallest_compressed)
 
-    def _finish(
-        self, route: Route, model: Model, served: Served, headers: Headers, prepared: Prepared, facts: Facts
-    ) -> Reply:
-        start = time.perf_counter()
-        outputs = _outputs(model, prepared.columns, prepared.call.methods)
-        facts.predict_ms = _since(start)
-        by_class = chances(outputs, served.signature)
-        call = prepared.call
-        answered = Answered(
-            prepared.columns, outputs, prepared.marks, facts.instances, facts.request_id, by_class, kept=call.kept
-        )
-        reply = prepared.dialect.render(answered, served)
-        facts.total_ms = _since(facts.started)
-        self._recorder.answered(facts, served.manifest, answered)
-        return compressed(reply, headers, route.smallest_compressed)
-
-    async def _stream(
-        self, model: Model, served: Served, incoming: Incoming, facts: Facts, admission: Admission
-    ) -> Response:
+    async def _stream(self, exchange: Exchange, admission: Admission) -> Response:
         """Answer line by line; what is wrong with the whole body is told before the first of them."""
         from function.dialects import ndjson
 
-        facts.dialect = LINES
-        chunks = await _run(len(incoming.body) > LOOP_BYTES, ndjson.chunks, incoming, served)
+        exchange.facts.dialect = LINES
+        large = len(exchange.incoming.body) > LOOP_BYTES
+        chunks = await _run(large, ndjson.chunks, exchange.incoming, exchange.served)
         admission.keep()
-        lines = self._answer_lines(model, served, chunks, facts)
-        return Streamed(admission, lines, headers={"x-request-id": facts.request_id}, media_type=ndjson.MEDIA_TYPE)
+        headers = {"x-request-id": exchange.facts.request_id}
+        return Streamed(admission, self._lines_of(exchange, chunks), headers=headers, media_type=ndjson.MEDIA_TYPE)
 
-    async def _answer_lines(
-        self, model: Model, served: Served, chunks: "Sequence[Chunk]", facts: Facts
-    ) -> AsyncIterator[bytes]:
-        """Yield each chunk's answers as soon as they are known; record what was answered, once, however it ends."""
+    async def _lines_of(self, exchange: Exchange, chunks: "Sequence[Chunk]") -> AsyncIterator[bytes]:
+        """Yield each chunk's answers as soon as they are known; record them at the end, as far as it came."""
         from function.dialects import ndjson
 
         parts: list[Answered] = []
         try:
             for chunk in chunks:
-                large = len(chunks) > 1 or model.cost_ms(len(chunk.values)) > LOOP_MS
-                part = await _run(large, self._answer_chunk, model, served, chunk, facts)
-                parts.append(part.answered)
-                yield ndjson.render(part)
+                large = len(chunks) > 1 or exchange.model.cost_ms(len(chunk.values)) > LOOP_MS
+                try:
+                    part = await _run(large, predict_chunk, exchange, chunk)
+                except PredictionFailed as error:
+                    self._recorder.failed(exchange.facts, self._manifest, error, describe(error))
+                    yield ndjson.refuse_all(chunk, error)
+                else:
+                    parts.append(part.answered)
+                    yield ndjson.render(part)
         finally:
-            facts.total_ms = _since(facts.started)
-            if parts:  # none where the caller has gone before the first
-                self._recorder.answered(facts, served.manifest, ndjson.joined(parts, facts.request_id))
+            if parts:
+                self._record(exchange, ndjson.joined(parts, exchange.facts.request_id))
             self._flush()
 
-    def _answer_chunk(self, model: Model, served: Served, chunk: "Chunk", facts: Facts) -> "Part":
-        from function.dialects.ndjson import Part
-
-        start = time.perf_counter()
-        columns, refused = model.validator.sift(Instances(chunk.values, lambda _: ""))
-        marks = model.validator.marks(columns, "/{}".format)
-        facts.validate_ms += _since(start)
-        start = time.perf_counter()
-        numbers = [number for index, number in enumerate(chunk.numbers) if index not in refused]
-        faults = {**chunk.faults, **{chunk.numbers[index]: error for index, error in refused.items()}}
-        methods = usual_methods(served.signature)
-        try:
-            outputs = _outputs(model, columns, methods) if numbers else {method: [] for method in methods}
-        except PredictionFailed as error:
-            self._recorder.failed(facts, served.manifest, error, describe(error))
-            faults |= dict.fromkeys(numbers, error)
-            numbers, columns, outputs = [], {name: [] for name in columns}, {method: [] for method in methods}
-        facts.predict_ms += _since(start)
-        by_class = chances(outputs, served.signature)
-        answered = Answered(columns, outputs, marks, len(numbers), facts.request_id, by_class, first=facts.instances)
-        facts.instances += len(numbers)
-        facts.invalid_instances += len(faults)
-        return Part(numbers, answered, faults)
+    def _record(self, exchange: Exchange, answered: Answered) -> None:
+        exchange.facts.total_ms = since(exchange.facts.started)
+        self._recorder.answered(exchange.facts, exchange.served.manifest, answered)
 
     async def _feedback(self, request: Request, _: Route, __: Mapping[str, str], facts: Facts) -> Response:
-        from function.feedback import outcomes, receipt
+        from function.feedback import read_outcomes, receipt
 
         headers = dict(request.scope["headers"])
-        facts.trace = trace_fields(headers, self._settings.google_cloud_project)
         with self._intake.admit(headers) as admission:
             Takes().by_media(headers)
-            body = await admission.read(request)
-            facts.body_bytes = len(body)
-            facts.read_ms = _since(facts.started)
-            served = self._served(await self._warm.get())
-            found = await _run(len(body) > LOOP_BYTES, outcomes, body, served)
-            facts.instances = len(found)
-            facts.total_ms = _since(facts.started)
-            self._recorder.told(facts, served.manifest, found)
+            body = await self._body(admission, request, headers, facts)
+            served = self._served(await self._warm.get(), {})
+            outcomes = await _run(len(body) > LOOP_BYTES, read_outcomes, body, served)
+            self._recorder.told(facts, served.manifest, outcomes)
         self._flush()
-        return _response(receipt(found, served), facts)
+        return _response(receipt(outcomes, served), facts)
 
-    def _served(self, model: Model) -> Served:
+    async def _body(self, admission: Admission, request: Request, headers: Headers, facts: Facts) -> bytes:
+        facts.trace = trace_fields(headers, self._settings.google_cloud_project)
+        body = await admission.read(request)
+        facts.body_bytes = len(body)
+        facts.read_ms = since(facts.started)
+        return body
+
+    def _served(self, model: Model, places: Mapping[str, str]) -> Served:
+        """Return what dialects may know; raises UnknownModel where a path names another model or version."""
+        name, version = model.manifest.model, str(model.manifest.version)
+        if places and (places.get("model", name) != name or places.get("version", version) != version):
+            raise UnknownModel(f"Version {version} of the model {name} is the only one that is served here.")
         return Served(model.manifest, self._settings.max_instances, self._recorder.totals, model.read)
+
+    @property
+    def _manifest(self) -> Manifest | None:
+        return self._warm.loaded.manifest if self._warm.loaded else None
 
     def _load(self) -> Model:
         timings = Timings()
@@ -270,28 +215,12 @@ async def _run(in_thread: bool, work: Callable[..., T], *arguments: object) -> T
     return await asyncio.to_thread(work, *arguments) if in_thread else work(*arguments)
 
 
-def _call(module: str, name: str, *arguments: object) -> Any:
-    return getattr(importlib.import_module(module), name)(*arguments)
-
-
-def _outputs(model: Model, columns: Columns, methods: Sequence[Method]) -> Outputs:
-    try:
-        return model.engine.predict(columns, methods)
-    except Exception as error:
-        raise PredictionFailed("The model failed on instances that its signature allows.") from error
-
-
-def _check_places(places: Mapping[str, str], served: Served) -> None:
-    """Raise UnknownModel where a path names another model or version."""
-    model, version = served.manifest.model, str(served.manifest.version)
-    if places.get("model", model) != model or places.get("version", version) != version:
-        raise UnknownModel(f"Version {version} of the model {model} is the only one that is served here.")
+def _call(reads: str, *arguments: object) -> Any:
+    """Call what a route reads: it is imported when it is first asked for."""
+    module, _, name = reads.partition(":")
+    return getattr(importlib.import_module(f"function.{module}"), name)(*arguments)
 
 
 def _response(reply: Reply, facts: Facts) -> Response:
     headers = {**reply.headers, "x-request-id": facts.request_id}
     return Response(reply.content, reply.status, headers, reply.media_type)
-
-
-def _since(start: float) -> float:
-    return (time.perf_counter() - start) * 1000

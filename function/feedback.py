@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
     observed_at: datetime | None
 
 
-def outcomes(body: bytes, served: Served) -> list[Outcome]:
+def read_outcomes(body: bytes, served: Served) -> list[Outcome]:
     """Read a body; raises MalformedJson, InvalidBody, TooManyInstances, or InvalidOutcomes with every fault."""
     content = read_json(body, MAX_OUTCOMES, 1 + len(served.signature.outputs))
     if not isinstance(content, dict):

@@ -5,7 +5,7 @@ of white space alone are passed over. Answers come in the order of the lines; `l
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -17,7 +17,7 @@ from function.dialects.native import refuse
 from function.errors import MalformedBody, PilotlightError
 from function.validation import Columns, Marks
 
-__all__ = ["MEDIA_TYPE", "Chunk", "Part", "chunks", "describe", "joined", "refuse", "render"]
+__all__ = ["MEDIA_TYPE", "Chunk", "Part", "chunks", "describe", "joined", "refuse", "refuse_all", "render"]
 
 MEDIA_TYPE = "application/x-ndjson"
 LINES_AT_ONCE = 256  # answered together: enough to spread a call's cost, few enough for the first answer to come soon
@@ -50,19 +50,26 @@ def chunks(incoming: Incoming, served: Served) -> list[Chunk]:
 
 def render(part: Part) -> bytes:
     """Return a chunk's answers, a line each, in the order of its lines."""
-    answers = {number: refuse(error).content[:-1] + b',"line":%d}' % number for number, error in part.faults.items()}
+    answers = {number: _refuse_line(error, number) for number, error in part.faults.items()}
     answers |= dict(zip(part.numbers, _answers(part), strict=True))
-    return b"".join(answers[number] + b"\n" for number in sorted(answers))
+    return b"".join(answers[number] for number in sorted(answers))
 
 
-def joined(parts: Iterable[Answered], request_id: str) -> Answered:
+def refuse_all(chunk: Chunk, error: PilotlightError) -> bytes:
+    """Return an error for every line of a chunk."""
+    return b"".join(_refuse_line(error, number) for number in sorted([*chunk.numbers, *chunk.faults]))
+
+
+def joined(parts: Sequence[Answered], request_id: str) -> Answered:
     """Return several answers of one request as one, for its record."""
-    parts = list(parts)
-    columns: Columns = {name: _chained(part.columns[name] for part in parts) for name in parts[0].columns}
-    outputs = {method: _chained(part.outputs[method] for part in parts) for method in parts[0].outputs}
-    by_class = None if parts[0].chances is None else _chained(part.chances or [] for part in parts)
-    marks = Marks([], sum(part.marks.total for part in parts))
-    return Answered(columns, outputs, marks, sum(part.rows for part in parts), request_id, by_class)
+    full = [part for part in parts if part.rows]
+    marks = Marks([], sum(part.marks.total for part in full))
+    if not full:
+        return Answered({}, {}, marks, 0, request_id)
+    columns: Columns = {name: _chained(part.columns[name] for part in full) for name in full[0].columns}
+    outputs = {method: _chained(part.outputs[method] for part in full) for method in full[0].outputs}
+    by_class = None if full[0].chances is None else _chained(part.chances or [] for part in full)
+    return Answered(columns, outputs, marks, sum(part.rows for part in full), request_id, by_class)
 
 
 def describe(served: Served) -> schemas.Description:
@@ -109,7 +116,11 @@ def _answers(part: Part) -> Iterator[bytes]:
         answer["prediction_id"] = prediction_id
         if row in marks:
             answer["marks"] = marks[row]
-        yield orjson.dumps({**answer, "line": part.numbers[row]})
+        yield orjson.dumps({**answer, "line": part.numbers[row]}) + b"\n"
+
+
+def _refuse_line(error: PilotlightError, number: int) -> bytes:
+    return orjson.dumps({**error.body(), "line": number}) + b"\n"
 
 
 def _marks_by_row(marks: Marks) -> dict[int, list[Any]]:

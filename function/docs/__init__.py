@@ -1,4 +1,4 @@
-"""GET /docs: the OpenAPI document as a page to read and try, made of Swagger UI's own files; nothing is loaded elsewhere.
+"""GET /docs: the OpenAPI document as a page to read and try, made of Swagger UI's own files, served from here.
 
 Paths on the page are relative, so that it works behind a proxy that takes a prefix away.
 """
