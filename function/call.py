@@ -44,14 +44,15 @@ class Served(NamedTuple):
         return self.manifest.signature
 
 
-class Incoming(NamedTuple):
+@dataclass(slots=True)
+class Incoming:
     """A request as its dialect sees it: the body uncompressed and, where the path takes JSON, decoded."""
 
     headers: Headers
     body: bytes
+    places: Mapping[str, str]  # what stands in the places of the path: {"model": "churn"}
+    routes: "Sequence[Route]"  # of the endpoint, for what describes it
     content: Any = None
-    places: Mapping[str, str] = {}  # what stands in the places of the path: {"model": "churn"}
-    routes: "Sequence[Route]" = ()  # of the endpoint, for what describes it
 
 
 class Call(NamedTuple):

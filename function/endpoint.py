@@ -81,7 +81,7 @@ class Endpoint:
         served = None
         if not route.unloaded:
             served = self._served(await self._warm.get(), places)
-        incoming = Incoming(dict(request.scope["headers"]), b"", None, places, self._table.routes)
+        incoming = Incoming(dict(request.scope["headers"]), b"", places, self._table.routes)
         reply: Reply = await _run(route.slow, _call, route.reads, incoming, served)
         return _response(reply, facts)
 
@@ -92,7 +92,8 @@ class Endpoint:
             body = await self._body(admission, request, headers, facts)
             model = await self._warm.get()
             served = self._served(model, places)
-            exchange = Exchange(route, model, served, Incoming(headers, body, None, places), facts)
+            incoming = Incoming(headers, body, places, self._table.routes)
+            exchange = Exchange(route, model, served, incoming, facts)
             if spoken == LINES:
                 return await self._stream(exchange, admission)
             large = len(body) > LOOP_BYTES or spoken in COLUMNAR

@@ -43,9 +43,8 @@ def prepare(exchange: Exchange, spoken: str) -> Prepared:
     route, model, served, incoming, facts = exchange
     start = time.perf_counter()
     if spoken == JSON:
-        content = read_json(incoming.body, served.max_instances)
-        spoken = route.takes.by_shape(content, served.signature.names)
-        incoming = Incoming(incoming.headers, incoming.body, content, incoming.places)
+        incoming.content = read_json(incoming.body, served.max_instances)
+        spoken = route.takes.by_shape(incoming.content, served.signature.names)
     facts.dialect = spoken
     dialect = load_dialect(spoken)
     call = dialect.parse(incoming, served)

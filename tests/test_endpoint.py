@@ -1,6 +1,5 @@
 """Requests through the real framework: every form that is read, every fault that is found, in one error shape."""
 
-import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -213,13 +212,13 @@ WRONG_BODIES: dict[str, tuple[bytes, str]] = {
     "not-utf8": (b'{"instances": ["\xff"]}', "malformed_json"),
     "deep": (b'{"instances":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "malformed_json"),
     "surrogate": (rb'{"city": "\ud800"}', "malformed_json"),
-    "list": (b"[1, 2]", "invalid_body"),
     "text": (b'"hello"', "invalid_body"),
     "null": (b"null", "invalid_body"),
     "instances-no-list": (b'{"instances": {"age": 1}}', "invalid_body"),
     "no-instance": (b'{"instances": []}', "invalid_body"),
     "features-no-row": (b'{"features": 3}', "invalid_body"),
-    "two-wrappers": (b'{"instances": [{}], "features": {}}', "invalid_body"),
+    "two-wrappers": (b'{"instances": [{}], "features": {}}', "ambiguous_body"),
+    "two-dialects": (b'{"instances": [{}], "calls": [[1]]}', "ambiguous_body"),
     "unknown-output": (b'{"instances": [{}], "parameters": {"outputs": ["odds"]}}', "invalid_body"),
     "outputs-no-list": (b'{"instances": [{}], "parameters": {"outputs": {"a": 1}}}', "invalid_body"),
     "outputs-of-lists": (b'{"instances": [{}], "parameters": {"outputs": [["predictions"]]}}', "invalid_body"),
@@ -246,26 +245,19 @@ def test_a_body_of_no_known_form_is_refused(case: str, client: TestClient) -> No
         ({"content-type": ""}, True),
         ({"content-type": "application/json; charset=utf-16"}, False),
         ({"content-type": "application/json; profile=x; charset=utf-16"}, False),
-        ({"content-type": "text/csv"}, False),
+        ({"content-type": "text/plain"}, False),
         ({"content-type": "application/x-www-form-urlencoded"}, False),
-        ({"content-type": "application/json", "content-encoding": "gzip"}, False),
+        ({"content-type": "application/json", "content-encoding": "br"}, False),
     ],
 )
-def test_bodies_are_json_in_utf8_uncompressed(headers: dict[str, str], accepted: bool, client: TestClient) -> None:
-    """Another content type, charset or encoding is a 415; a missing content type is taken for JSON."""
+def test_bodies_are_json_in_utf8(headers: dict[str, str], accepted: bool, client: TestClient) -> None:
+    """An unknown content type, charset or encoding is a 415; a missing content type is taken for JSON."""
     body = b'{"age": 40, "income": null, "city": "Bern", "member": true, "plan": "paid"}'
     response = client.post("/predict", content=body, headers=headers)
     if accepted:
         assert response.status_code == 200, response.text
     else:
         error(response, 415, "unsupported_media_type")
-
-
-def test_a_compressed_bomb_is_refused_unread(client: TestClient) -> None:
-    """A body that would unpack to a hundred times its size is never unpacked."""
-    bomb = gzip.compress(b" " * 50_000_000)
-    headers = {**JSON, "content-encoding": "gzip"}
-    error(client.post("/predict", content=bomb, headers=headers), 415, "unsupported_media_type")
 
 
 def test_limits_on_size_and_count_are_said(serving: Callable[..., TestClient]) -> None:

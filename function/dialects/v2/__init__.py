@@ -2,7 +2,7 @@
 
 Protocol: https://github.com/kserve/open-inference-protocol, `specification/protocol/inference_rest.md`. Extensions, of
 triton-inference-server/server, `docs/protocol`: binary tensor data, classification, model repository (its index),
-model configuration, statistics. Content types are MLServer's: `pd`, `np`, `str`, `datetime`, `base64`.
+model configuration, statistics. Content types are MLServer's: `pd`, `np`, `str`, `datetime`, `base64`, `pd_json`.
 
 Instances come as one tensor a feature, named as it is, of shape [n] or [n, 1]; or as one matrix of shape [n, features]
 in the order of the model's inputs, whatever its name. Outputs are `predict`, alone where none are asked for,
@@ -93,4 +93,4 @@ def _id(content: Mapping[str, Any]) -> str | None:
     given = content.get("id")
     if given is not None and not isinstance(given, str):
         raise invalid("/id", "text", found(given))
-    return given
+    return given or None

@@ -6,11 +6,20 @@ from typing import Any, NamedTuple
 from function.call import Served
 from function.contract import Feature
 from function.dialects.json_body import check_count, invalid
-from function.dialects.v2.tensors import BYTES, DATATYPES, TensorFault, from_base64, from_bytes, from_json
+from function.dialects.v2.tensors import (
+    BYTES,
+    DATATYPES,
+    TensorFault,
+    from_base64,
+    from_bytes,
+    from_json,
+    from_json_texts,
+)
 from function.errors import InvalidBody
 from function.validation import Instances, found
 
-CONTENT_TYPES = (None, "pd", "np", "str", "datetime", "base64")
+CONTENT_TYPES = (None, "pd", "np", "str", "datetime", "base64", "pd_json")
+ENCODINGS = {"base64": from_base64, "pd_json": from_json_texts}
 UNOFFERED = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
 
 
@@ -89,8 +98,8 @@ def _tensor(
             if blob is None
             else from_bytes(blob, datatype, rows * width)
         )
-        if content_type == "base64" and datatype == BYTES:
-            elements = from_base64(elements)
+        if datatype == BYTES and content_type in ENCODINGS:
+            elements = ENCODINGS[content_type](elements)
     except TensorFault as fault:
         raise invalid(f"{at}/data", fault.expected, fault.found) from None
     return Tensor(name, rows, width, elements)

@@ -101,6 +101,7 @@ def statistics(_: Incoming, served: Served) -> Reply:
         "inference_count": totals.instances,
         "execution_count": totals.answered,
         "inference_stats": stats,
+        "response_stats": {},
         "batch_stats": [],
     }
     return _reply({"model_stats": [of_model]})

@@ -6,13 +6,13 @@ little-endian in row-major order; one of BYTES is its length in four bytes, then
 """
 
 import base64
-import binascii
 import math
 import struct
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from function.validation import found
 
@@ -73,8 +73,16 @@ def from_base64(elements: Sequence[Any]) -> list[Any]:
     """Return texts that were sent as base64; raises TensorFault."""
     try:
         return [None if one is None else base64.b64decode(one, validate=True).decode() for one in elements]
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise TensorFault("text in UTF-8, as base64", "something else") from error
+
+
+def from_json_texts(elements: Sequence[Any]) -> list[Any]:
+    """Return values that were each sent as a JSON text, as MLServer does with mixed columns; raises TensorFault."""
+    try:
+        return [None if one is None else orjson.loads(one) for one in elements]
+    except orjson.JSONDecodeError:
+        raise TensorFault("JSON in each element", "something else") from None
 
 
 def to_bytes(elements: Sequence[Any], datatype: str) -> bytes:
