@@ -179,8 +179,10 @@ class Endpoint:
         timings = Timings()
         settings = self._settings
         try:
-            store = functools.partial(open_store, settings.model_store, settings.store_timeout_seconds)
-            model = load_model(settings.pin_file, store, timings)
+            url = settings.aip_storage_uri or settings.model_store
+            store = functools.partial(open_store, url, settings.store_timeout_seconds)
+            where = {"folder": ""} if settings.aip_storage_uri else {}  # Vertex AI copies one version's folder
+            model = load_model(settings.pin_file, store, timings, **where)
         except LoadFailed as error:
             self._recorder.load_failed(str(error), timings.source, timings.parts, describe(error))
             raise

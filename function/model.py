@@ -85,8 +85,8 @@ class Model:
 class VersionFiles:
     """A pinned version's files: from the image where they were baked in, else from the store; never unverified."""
 
-    def __init__(self, pin: Pin, baked: Path, store: Callable[[], Store], timings: Timings) -> None:
-        self._folder = f"{pin.model}/{pin.version}"
+    def __init__(self, folder: str, baked: Path, store: Callable[[], Store], timings: Timings) -> None:
+        self._folder = folder
         self._baked = baked
         self._open_store = store
         self._store: Store | None = None
@@ -114,7 +114,7 @@ class VersionFiles:
         if self._store is None:
             self._store = self._open_store()
         try:
-            return self._store.get(f"{self._folder}/{name}").content
+            return self._store.get(self._folder + name).content
         except StoreError as error:
             raise LoadFailed(error.message) from error
 
@@ -160,10 +160,15 @@ class WarmModel:
         return self.loaded
 
 
-def load_model(pin_file: Path, store: Callable[[], Store], timings: Timings) -> Model:
-    """Return the pinned version, loaded and proved on its golden examples; raises LoadFailed."""
+def load_model(
+    pin_file: Path, store: Callable[[], Store], timings: Timings, folder: str = "{model}/{version}/"
+) -> Model:
+    """Return the pinned version, loaded and proved on its golden examples; raises LoadFailed.
+
+    `folder` says where a version lies in the store.
+    """
     try:
-        return _load(pin_file, store, timings)
+        return _load(pin_file, store, timings, folder)
     except LoadFailed:
         raise
     except Exception as error:
@@ -175,9 +180,10 @@ def describe(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
-def _load(pin_file: Path, store: Callable[[], Store], timings: Timings) -> Model:
+def _load(pin_file: Path, store: Callable[[], Store], timings: Timings, folder: str) -> Model:
     pin = read_pin(pin_file)
-    with contextlib.closing(VersionFiles(pin, pin_file.parent / BLOBS, store, timings)) as files:
+    where = folder.format(model=pin.model, version=pin.version)
+    with contextlib.closing(VersionFiles(where, pin_file.parent / BLOBS, store, timings)) as files:
         return _load_files(pin, files, timings)
 
 

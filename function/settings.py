@@ -33,16 +33,24 @@ class Settings(BaseModel):
     load_timeout_seconds: float = Field(default=60, gt=0, description="How long a request waits for the model")
     record_kb: float = Field(default=64, ge=1, le=200, description="The largest prediction record, in KiB")
     record_hash_key: str = Field(default="", description="Key for features that model.yaml hashes in records")
-    aip_predict_route: str = Field(default="", description="Where Vertex AI sends predictions; it sets it")
-    aip_health_route: str = Field(default="", description="Where Vertex AI asks for health; it sets it")
+    aip_predict_route: str = Field(default="", description="Where Vertex AI sends predictions; it sets this")
+    aip_health_route: str = Field(default="", description="Where Vertex AI asks for health; it sets this")
+    aip_storage_uri: str = Field(default="", description="Vertex AI's copy of the version's folder; it sets this")
     k_service: str = Field(default="", description="The service's name; Cloud Run sets it")
     k_revision: str = Field(default="", description="The revision's name; Cloud Run sets it")
     google_cloud_project: str = Field(default="", description="The project that traces belong to")
 
-    @field_validator("model_store")
+    @field_validator("model_store", "aip_storage_uri")
     @classmethod
     def _known_scheme(cls, value: str) -> str:
         open_store(value)
+        return value
+
+    @field_validator("aip_predict_route", "aip_health_route")
+    @classmethod
+    def _is_path(cls, value: str) -> str:
+        if not value.startswith("/"):
+            raise ValueError("expected a path that begins with /")
         return value
 
 
