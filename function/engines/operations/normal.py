@@ -116,11 +116,11 @@ def normal_share(numbers: Matrix) -> Matrix:
     scaled = numbers * np.sqrt(0.5)
     with np.errstate(all="ignore"):
         square = scaled * scaled
-        above, below = (_polynomial(square, coefficients) for coefficients in NEAR_ZERO)
+        above, below = (polynomial(square, coefficients) for coefficients in NEAR_ZERO)
         near = 0.5 + 0.5 * (scaled * above / below)
         size = np.abs(scaled)
         # Further out Cephes has another quotient, for shares that are zero here.
-        above, below = (_polynomial(np.minimum(size, FAR), coefficients) for coefficients in BEYOND_ONE)
+        above, below = (polynomial(np.minimum(size, FAR), coefficients) for coefficients in BEYOND_ONE)
         tail = 0.5 * (np.exp(-square) * above / below)
     share: Matrix = np.where(size < 1.0, near, np.where(scaled > 0, 1.0 - tail, tail))
     return share
@@ -137,10 +137,18 @@ def normal_quantile(shares: Matrix) -> Matrix:
     return np.where((shares >= 0.0) & (shares <= 1.0), found, np.nan)
 
 
+def polynomial(numbers: Matrix, coefficients: tuple[float, ...]) -> Matrix:
+    """Return a polynomial of numbers, the coefficient of the highest power first."""
+    found = np.full(numbers.shape, coefficients[0])
+    for coefficient in coefficients[1:]:
+        found = found * numbers + coefficient
+    return found
+
+
 def _middle(shares: Matrix) -> Matrix:
     centered = shares - 0.5
     square = centered * centered
-    above, below = (_polynomial(square, coefficients) for coefficients in MIDDLE)
+    above, below = (polynomial(square, coefficients) for coefficients in MIDDLE)
     found: Matrix = (centered + centered * (square * above / below)) * ROOT_OF_TAU
     return found
 
@@ -149,14 +157,7 @@ def _tail(shares: Matrix) -> Matrix:
     root = np.sqrt(-2.0 * np.log(shares))
     inverse = 1.0 / root
     near, far = (
-        inverse * _polynomial(inverse, above) / _polynomial(inverse, below) for above, below in (TAILS, FAR_TAILS)
+        inverse * polynomial(inverse, above) / polynomial(inverse, below) for above, below in (TAILS, FAR_TAILS)
     )
     found: Matrix = root - np.log(root) / root - np.where(root < FAR, near, far)
-    return found
-
-
-def _polynomial(numbers: Matrix, coefficients: tuple[float, ...]) -> Matrix:
-    found = np.full(numbers.shape, coefficients[0])
-    for coefficient in coefficients[1:]:
-        found = found * numbers + coefficient
     return found

@@ -1,32 +1,16 @@
 """Operations of Gaussian processes: how far rows lie apart, what is made of two matrices, and averaged logistics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from function.engines.operations import Parameters
+from function.engines.operations.normal import BEYOND_ONE, NEAR_ZERO, polynomial
 
 Matrix = np.ndarray
-# The logistic function as a sum of error functions (Williams and Barber), and the error function as in Cephes.
+# The logistic function as a sum of error functions (Williams and Barber).
 LAMBDAS = np.array([0.41, 0.4, 0.37, 0.44, 0.39])[:, None]
 COEFFICIENTS = np.array([-1854.8214151, 3516.89893646, 221.29346712, 128.12323805, -2010.49422654])[:, None]
-P = (
-    *(2.46196981473530512524e-10, 5.64189564831068821977e-1, 7.46321056442269912687e0, 4.86371970985681366614e1),
-    *(1.96520832956077098242e2, 5.26445194995477358631e2, 9.34528527171957607540e2, 1.02755188689515710272e3),
-    5.57535335369399327526e2,
-)
-Q = (
-    *(1.0, 1.32281951154744992508e1, 8.67072140885989742329e1, 3.54937778887819891062e2, 9.75708501743205489753e2),
-    *(1.82390916687909736289e3, 2.24633760818710981792e3, 1.65666309194161350182e3, 5.57535340817727675546e2),
-)
-T = (
-    *(9.60497373987051638749e0, 9.00260197203842689217e1, 2.23200534594684319226e3, 7.00332514112805075473e3),
-    5.55923013010394962768e4,
-)
-U = (
-    *(1.0, 3.35617141647503099647e1, 5.21357949780152679795e2, 4.59432382970980127987e3, 2.26290000613890934246e4),
-    4.92673942608635921086e4,
-)
 WHERE_ONE = 6.0  # the error function of 6 is 1 to the last bit
 
 
@@ -110,15 +94,10 @@ def _erf(numbers: Matrix) -> Matrix:
     """Return the error function, with the rational approximations of Cephes that SciPy has."""
     size = np.abs(numbers)
     squares = size * size
-    small = size * _polynomial(squares, T) / _polynomial(squares, U)
+    above, below = (polynomial(squares, coefficients) for coefficients in NEAR_ZERO)
+    small = size * above / below
     middle = np.minimum(size, WHERE_ONE)
-    large = 1.0 - np.exp(-middle * middle) * _polynomial(middle, P) / _polynomial(middle, Q)
+    above, below = (polynomial(middle, coefficients) for coefficients in BEYOND_ONE)
+    large = 1.0 - np.exp(-middle * middle) * above / below
     signed: Matrix = np.copysign(np.where(size > 1.0, large, small), numbers)
     return signed
-
-
-def _polynomial(numbers: Matrix, coefficients: Sequence[float]) -> Matrix:
-    total = np.full_like(numbers, coefficients[0])
-    for coefficient in coefficients[1:]:
-        total = total * numbers + coefficient
-    return total
