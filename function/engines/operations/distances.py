@@ -14,7 +14,7 @@ def distances(parameters: Parameters) -> Callable[[Matrix], Matrix]:
     """Return each row's distance from each center (a line each): euclidean, its square, the sum of differences.
 
     `product` gives the scalar product instead, which the first two are made of.
-    `squared_or_zero` adds the terms of the square in another order, and gives 0 for NaN (scikit-learn's `ArgKmin`).
+    `squared_or_zero` adds the terms of the square in another order, and gives 0 for NaN.
     """
     centers = parameters.array("centers", "f", 2)
     norms = np.einsum("ij,ij->i", centers, centers)
@@ -27,12 +27,6 @@ def distances(parameters: Parameters) -> Callable[[Matrix], Matrix]:
         known: Matrix = np.maximum(squares, 0.0)
         return known
 
-    def squared_or_zero(matrix: Matrix) -> Matrix:
-        # A single row twice: BLAS would add the terms of a vector's products in another order than a matrix's.
-        products = (np.repeat(matrix, 2, axis=0) if len(matrix) == 1 else matrix) @ centers.T
-        squares = np.vecdot(matrix, matrix)[:, None] + -2 * products[: len(matrix)] + np.vecdot(centers, centers)
-        return np.where(squares > 0.0, squares, 0.0)
-
     def manhattan(matrix: Matrix) -> Matrix:
         return np.stack([np.abs(matrix - center).sum(axis=1) for center in centers], axis=1)
 
@@ -42,11 +36,19 @@ def distances(parameters: Parameters) -> Callable[[Matrix], Matrix]:
         "product": lambda matrix: matrix @ centers.T,
         "euclidean": lambda matrix: np.sqrt(squared(matrix)),
         "squared": squared,
-        "squared_or_zero": squared_or_zero,
+        "squared_or_zero": lambda matrix: squared_or_zero(matrix, centers, np.vecdot(centers, centers)),
         "manhattan": manhattan,
     }
     run = runs[parameters.choice("form", FORMS)]
     return lambda matrix: run(np.ascontiguousarray(matrix))
+
+
+def squared_or_zero(matrix: Matrix, points: Matrix, norms: Matrix) -> Matrix:
+    """Return squared distances, 0 for NaN, made of a matrix product whose terms are added as `ArgKmin` adds them."""
+    # A single row twice: BLAS would add the terms of a vector's products in another order than a matrix's.
+    products = (np.repeat(matrix, 2, axis=0) if len(matrix) == 1 else matrix) @ points.T
+    squares = np.vecdot(matrix, matrix)[:, None] + -2.0 * products[: len(matrix)] + norms
+    return np.where(squares > 0.0, squares, 0.0)
 
 
 def smallest(_: Parameters) -> Callable[[Matrix], Matrix]:

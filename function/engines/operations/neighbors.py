@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from function.engines.operations import MOST_COLUMNS, CompiledInvalid, Parameters
+from function.engines.operations.distances import squared_or_zero
 
 Matrix = np.ndarray
 FORMS = ("euclidean", "products", "manhattan", "chebyshev", "minkowski")
@@ -36,7 +37,7 @@ class _Measure:
 
     def reduced(self, matrix: Matrix) -> Matrix:
         if self._form == "products":
-            return self._by_products(matrix)
+            return squared_or_zero(np.ascontiguousarray(matrix), self._points, self._norms)
         total = np.zeros((len(matrix), self._columns.shape[1]))
         # Feature after feature, as a loop adds them; the sum of an axis would add in pairs.
         for own, other in zip(matrix.T, self._columns, strict=True):
@@ -54,15 +55,6 @@ class _Measure:
         if self._form == "minkowski":
             np.power(distance, self._power, out=distance)
         return distance
-
-    def _by_products(self, matrix: Matrix) -> Matrix:
-        """Return squares made of a matrix product, its terms added as `ArgKmin` adds them; 0 for NaN."""
-        matrix = np.ascontiguousarray(matrix)
-        # A single row twice: BLAS would add the terms of a vector's products in another order than a matrix's.
-        products = (np.repeat(matrix, 2, axis=0) if len(matrix) == 1 else matrix) @ self._points.T
-        squares = np.vecdot(matrix, matrix)[:, None] + -2.0 * products[: len(matrix)] + self._norms
-        known: Matrix = np.where(squares > 0.0, squares, 0.0)
-        return known
 
     def distance(self, reduced: Matrix) -> Matrix:
         """Return distances from reduced ones."""
