@@ -1,13 +1,12 @@
 """Converters of imputers: constants and means of columns, predictions from other columns, nearest rows, marks."""
 
-import math
 from typing import Any
 
 import numpy as np
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # without it the class cannot be imported
 from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
 
-from lifecycle.compiler.program import Converters, NotCompiled, Program, label
+from lifecycle.compiler.program import Converters, NotCompiled, Program, is_nan, label
 from lifecycle.compiler.values import (
     Cells,
     Matrix,
@@ -26,13 +25,13 @@ from lifecycle.compiler.values import (
 def _imputed(imputer: SimpleImputer, value: Value, program: Program) -> Value:
     if isinstance(value, Cells) or (isinstance(value, Table) and _has_text(value)):
         return _filled(imputer, value, program)
-    matrix = finite(matrix_of(value, program), program, allow_nan=_is_nan(imputer.missing_values))
+    matrix = finite(matrix_of(value, program), program, allow_nan=is_nan(imputer.missing_values))
     statistics = imputer.statistics_.astype(np.float64).astype(matrix.dtype)
     kept = matrix
     known = ~np.isnan(statistics)
     if not imputer.keep_empty_features and not known.all():
         kept, statistics = take(matrix, np.flatnonzero(known).tolist(), program), statistics[known]  # type: ignore[assignment]
-    if _is_nan(imputer.missing_values):
+    if is_nan(imputer.missing_values):
         register = program.add("impute", kept.register, arrays={"statistics": statistics})
     else:
         missing = float(imputer.missing_values)
@@ -48,7 +47,7 @@ def _filled(imputer: SimpleImputer, value: Value, program: Program) -> Cells:
     if None in statistics:
         raise NotCompiled("has columns without a value")
     stands = imputer.missing_values
-    missing = None if stands is None or _is_nan(stands) else label(stands)
+    missing = None if stands is None or is_nan(stands) else label(stands)
     kinds = {"none"} if stands is None else {"nan"}
     if missing is None and not set(cells.missing) <= kinds:
         raise NotCompiled("looks for another missing value than the column has")
@@ -111,7 +110,7 @@ def _nearest(imputer: KNNImputer, value: Value, program: Program) -> Value:
 
 
 def _numbers(imputer: Any, value: Value, program: Program) -> Matrix:
-    if not _is_nan(imputer.missing_values):
+    if not is_nan(imputer.missing_values):
         raise NotCompiled("takes another value for missing than NaN")
     return float64_of(value, program, allow_nan=True)
 
@@ -127,7 +126,7 @@ def _with_marks(imputer: Any, imputed: Value, matrix: Matrix, program: Program) 
 
 
 def _marks(missing: Any, matrix: Matrix, program: Program) -> Matrix:
-    if _is_nan(missing):
+    if is_nan(missing):
         register = program.add("missing", matrix.register)
     else:
         register = program.add("equal_to", matrix.register, missing=float(missing))
@@ -141,17 +140,13 @@ def _marked(indicator: MissingIndicator, value: Value, program: Program) -> Valu
     stands = indicator.missing_values
     if not isinstance(stands, int | float | np.number):
         raise NotCompiled("marks values that are no numbers")
-    matrix = finite(matrix_of(value, program), program, allow_nan=_is_nan(stands))
+    matrix = finite(matrix_of(value, program), program, allow_nan=is_nan(stands))
     marks = _marks(stands, matrix, program)
     if indicator.features == "all" or len(indicator.features_) == matrix.width:
         return marks
     if indicator.error_on_new:
         raise NotCompiled("refuses missing values in columns that had none")
     return take(marks, indicator.features_.tolist(), program)
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
 
 
 CONVERTERS: Converters = {

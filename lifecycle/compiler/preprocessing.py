@@ -1,6 +1,5 @@
 """Converters of what comes before a model: scaling and encoding."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from lifecycle.compiler.program import Converters, NotCompiled, Program, label, ufunc_name
+from lifecycle.compiler.program import Converters, NotCompiled, Program, is_nan, label, ufunc_name
 from lifecycle.compiler.values import Cells, Matrix, SparseMatrix, Table, Value, cells_of, finite, matrix_of
 
 Operand = np.ndarray
@@ -124,10 +123,6 @@ def _chain(matrix: Matrix, steps: list[tuple[str, Operand | None]], program: Pro
     return Matrix(register, matrix.width, matrix.dtype)
 
 
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
 def categories_of(encoder: Any, cells: Cells) -> list[list[Any]]:
     """Return each column's categories as keys, None for the missing value that the column has."""
     found = []
@@ -192,7 +187,7 @@ def _ordinal(encoder: OrdinalEncoder, value: Value, program: Program) -> Matrix:
 
 
 def _code(encoder: OrdinalEncoder, column: int, code: int) -> float:
-    if _is_nan(encoder.categories_[column][code]):  # None is a category like any other
+    if is_nan(encoder.categories_[column][code]):  # None is a category like any other
         return float(encoder.encoded_missing_value)
     if encoder._infrequent_enabled and encoder._default_to_infrequent_mappings[column] is not None:
         return float(encoder._default_to_infrequent_mappings[column][code])

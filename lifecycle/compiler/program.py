@@ -100,8 +100,13 @@ def ufunc_name(function: Any) -> str:
 def label(value: Any) -> Any:
     """Return a category or class as JSON holds it, NaN as None; raises NotCompiled where it cannot."""
     plain = value.item() if isinstance(value, np.generic) else value
-    if plain is None or (isinstance(plain, float) and math.isnan(plain)):
+    if plain is None or is_nan(plain):
         return None
     if not isinstance(plain, str | int | float):
         raise NotCompiled(f"holds a {type(plain).__name__} as category or class")
     return plain
+
+
+def is_nan(value: Any) -> bool:
+    """Tell whether a value of any type is NaN."""
+    return isinstance(value, float) and math.isnan(value)
