@@ -1,59 +1,22 @@
 """Converters of classifiers that compare the densities of classes: naive Bayes and discriminant analysis."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
 
-from lifecycle.compiler.linear import affine, labels
 from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
-from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vector, doubled, finite, float64_of
-
-Scores = Callable[[Any, Value, Program], Matrix]
-
-
-def arithmetic(matrix: Matrix, ufunc: str, operand: Any, program: Program) -> Matrix:
-    """Add a binary ufunc of a matrix and a number a column, or one for all."""
-    numbers = np.broadcast_to(np.asarray(operand, dtype=np.float64), (matrix.width,))
-    return Matrix(program.add("arithmetic", matrix.register, ufunc=ufunc, arrays={"operand": numbers}), matrix.width)
-
-
-def project(matrix: Matrix, weights: np.ndarray, program: Program) -> Matrix:
-    """Add the rows' products with weights (features x outputs); overflow on the way is no reason to refuse a row."""
-    arrays = {"weights": weights.astype(np.float64), "intercept": np.zeros(weights.shape[1])}
-    return Matrix(program.add("affine", matrix.register, arrays=arrays), weights.shape[1])
-
-
-def largest(scores: Scores) -> Converter:
-    """Return the converter that chooses the class of the largest score."""
-
-    def convert(model: Any, value: Value, program: Program) -> Labels:
-        return labels(model.classes_, program.add("largest", scores(model, value, program).register), program)
-
-    return convert
-
-
-def shares(scores: Scores, operation: str) -> Converter:
-    """Return the converter from logarithms of densities to shares of their sum."""
-
-    def convert(model: Any, value: Value, program: Program) -> Matrix:
-        logs = scores(model, value, program)
-        shared = program.add(operation, logs.register)
-        return Matrix(program.add("apply", shared, ufunc="exp"), logs.width)
-
-    return convert
-
-
-def two_or_more(scores: Scores) -> Converter:
-    """Return the converter that gives the difference of two classes' scores, or the scores of more."""
-
-    def convert(model: Any, value: Value, program: Program) -> Matrix | Vector:
-        matrix = scores(model, value, program)
-        return Vector(program.add("gap", matrix.register)) if matrix.width == 2 else matrix
-
-    return convert
+from lifecycle.compiler.steps import (
+    Scores,
+    affine,
+    arithmetic,
+    binarized,
+    labels,
+    largest,
+    project,
+    shares,
+    two_or_more,
+)
+from lifecycle.compiler.values import Labels, Matrix, Value, Vector, doubled, float64_of
 
 
 def _gaussian(model: GaussianNB, value: Value, program: Program) -> Matrix:
@@ -82,17 +45,6 @@ def _bernoulli(model: BernoulliNB, value: Value, program: Program) -> Matrix:
     if model.binarize is not None:
         value = binarized(float(model.binarize), value, program)
     return _weighed(model.feature_log_prob_ - absent, model.class_log_prior_ + absent.sum(axis=1), value, program)
-
-
-def binarized(threshold: float, value: Value, program: Program) -> Matrix | SparseMatrix:
-    """Add 1.0 for numbers above a threshold, else 0.0."""
-    if isinstance(value, SparseMatrix):
-        if threshold < 0:
-            raise NotCompiled("makes zeros of a sparse matrix ones")
-        register = program.add("mark", finite(value, program).register, threshold=threshold)
-        return SparseMatrix(register, value.width)
-    matrix = float64_of(value, program)
-    return Matrix(program.add("exceeds", matrix.register, threshold=threshold), matrix.width)
 
 
 def _weighed(weights: np.ndarray, intercept: np.ndarray, value: Value, program: Program) -> Matrix:

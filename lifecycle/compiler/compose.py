@@ -14,8 +14,8 @@ from sklearn.model_selection import (
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from function.engines.operations import MOST_COLUMNS
-from lifecycle.compiler.linear import labels
 from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
+from lifecycle.compiler.steps import labels
 from lifecycle.compiler.values import (
     Labels,
     Matrix,

@@ -10,8 +10,8 @@ from sklearn.neighbors import NeighborhoodComponentsAnalysis
 from sklearn.neural_network import BernoulliRBM
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 
-from lifecycle.compiler.linear import affine
 from lifecycle.compiler.program import Converters, NotCompiled, Program
+from lifecycle.compiler.steps import affine
 from lifecycle.compiler.values import Matrix, SparseMatrix, Value, Vector, float64_of, sparse_of
 
 

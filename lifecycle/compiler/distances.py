@@ -9,9 +9,8 @@ from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.mixture._gaussian_mixture import _compute_log_det_cholesky
 from sklearn.neighbors import NearestCentroid
 
-from lifecycle.compiler.bayes import arithmetic, largest, project, shares, two_or_more
-from lifecycle.compiler.linear import affine, labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
+from lifecycle.compiler.steps import affine, arithmetic, labels, largest, project, shares, two_or_more
 from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Table, Value, Vector, float64_of
 
 

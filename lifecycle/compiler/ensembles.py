@@ -25,8 +25,8 @@ from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOut
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
-from lifecycle.compiler.linear import labels
 from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
+from lifecycle.compiler.steps import labels
 from lifecycle.compiler.trees import mean_leaves
 from lifecycle.compiler.values import (
     Cells,

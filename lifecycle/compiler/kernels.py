@@ -13,10 +13,9 @@ from sklearn.linear_model import SGDOneClassSVM
 from sklearn.preprocessing import KernelCenterer
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
-from lifecycle.compiler.bayes import arithmetic, project
 from lifecycle.compiler.distances import distances
-from lifecycle.compiler.linear import affine, labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
+from lifecycle.compiler.steps import affine, arithmetic, labels, project
 from lifecycle.compiler.values import Labels, Matrix, Table, Value, Vector, doubled, finite, float64_of
 
 KERNELS = ("linear", "rbf", "poly", "sigmoid")

@@ -1,31 +1,14 @@
 """Converters of linear models: weighted sums, and the links and decisions that classifiers add."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sklearn import linear_model as lm
 from sklearn.svm import LinearSVC, LinearSVR
 
-from lifecycle.compiler.program import Converters, NotCompiled, Program, label
-from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vector, finite, float64_of
-
-
-def labels(classes: Sequence[Any], indexes: int, program: Program) -> Labels:
-    """Add the classes of indexes."""
-    known = [label(one) for one in classes]
-    return Labels(program.add("labels", indexes, classes=known), indexes, tuple(known))
-
-
-def affine(weights: np.ndarray, intercept: Any, value: Value, program: Program) -> Matrix | Vector:
-    """Add products with weights (outputs x features, or features), plus intercepts; one output gives a vector."""
-    table = np.atleast_2d(np.asarray(weights, dtype=np.float64)).T
-    offsets = np.broadcast_to(np.atleast_1d(np.asarray(intercept, dtype=np.float64)), table.shape[1:])
-    matrix = finite(value, program) if isinstance(value, SparseMatrix) else float64_of(value, program)
-    product = program.add("affine", matrix.register, arrays={"weights": table, "intercept": offsets})
-    if np.ndim(weights) == 1:
-        return Vector(program.add("flatten", product))
-    return Matrix(product, table.shape[1])
+from lifecycle.compiler.program import Converters, NotCompiled, Program
+from lifecycle.compiler.steps import affine, labels
+from lifecycle.compiler.values import Labels, Matrix, Value, Vector
 
 
 def _regression(model: Any, value: Value, program: Program) -> Value:

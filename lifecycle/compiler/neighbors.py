@@ -13,10 +13,9 @@ from sklearn.neighbors import (
 )
 from sklearn.semi_supervised import LabelPropagation, LabelSpreading
 
-from lifecycle.compiler.bayes import arithmetic, largest, project
 from lifecycle.compiler.distances import distances
-from lifecycle.compiler.linear import labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
+from lifecycle.compiler.steps import arithmetic, labels, largest, project
 from lifecycle.compiler.values import Labels, Matrix, Value, Vector, float64_of
 
 FORMS = ("euclidean", "manhattan", "chebyshev", "minkowski")

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from lifecycle.compiler.bayes import arithmetic
-from lifecycle.compiler.linear import affine, labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
+from lifecycle.compiler.steps import affine, arithmetic, labels
 from lifecycle.compiler.values import Labels, Matrix, Value, Vector
 
 

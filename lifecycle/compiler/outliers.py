@@ -5,9 +5,8 @@ from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.ensemble._iforest import _average_path_length
 
-from lifecycle.compiler.bayes import arithmetic
-from lifecycle.compiler.linear import labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
+from lifecycle.compiler.steps import arithmetic, labels
 from lifecycle.compiler.trees import Tree, _summed
 from lifecycle.compiler.values import Labels, Matrix, Value, Vector, float64_of, matrix_of
 

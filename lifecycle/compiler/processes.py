@@ -9,10 +9,9 @@ from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessR
 from sklearn.gaussian_process import kernels as gk
 from sklearn.gaussian_process._gpc import _BinaryGaussianProcessClassifierLaplace
 
-from lifecycle.compiler.bayes import arithmetic, project
 from lifecycle.compiler.distances import distances
-from lifecycle.compiler.linear import labels
 from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
+from lifecycle.compiler.steps import arithmetic, labels, project
 from lifecycle.compiler.values import Labels, Matrix, Value, Vector, finite, float64_of
 
 Covariance = Matrix | float  # a constant is no matrix

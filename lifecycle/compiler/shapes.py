@@ -16,9 +16,9 @@ from sklearn.preprocessing import (
 )
 from sklearn.preprocessing._data import BOUNDS_THRESHOLD
 
-from lifecycle.compiler.bayes import binarized
 from lifecycle.compiler.preprocessing import categories_of
 from lifecycle.compiler.program import Converters, NotCompiled, Program
+from lifecycle.compiler.steps import binarized
 from lifecycle.compiler.values import Matrix, SparseMatrix, Value, cells_of, finite, float64_of, take
 
 PRODUCTS = ("affine", "distances", "kernel")  # operations whose last bits depend on how many rows they are given

@@ -19,8 +19,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 from sklearn.utils import get_tags
 
 from lifecycle.compiler.compose import _selected
-from lifecycle.compiler.linear import labels
 from lifecycle.compiler.program import Converters, NotCompiled, Program
+from lifecycle.compiler.steps import labels
 from lifecycle.compiler.values import (
     Labels,
     Matrix,

@@ -1,0 +1,81 @@
+"""Steps that converters of several families add: products, arithmetic, and what is made of scores."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lifecycle.compiler.program import Converter, NotCompiled, Program, label
+from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vector, finite, float64_of
+
+Scores = Callable[[Any, Value, Program], Matrix]
+
+
+def affine(weights: np.ndarray, intercept: Any, value: Value, program: Program) -> Matrix | Vector:
+    """Add products with weights (outputs x features, or features), plus intercepts; one output gives a vector."""
+    table = np.atleast_2d(np.asarray(weights, dtype=np.float64)).T
+    offsets = np.broadcast_to(np.atleast_1d(np.asarray(intercept, dtype=np.float64)), table.shape[1:])
+    matrix = finite(value, program) if isinstance(value, SparseMatrix) else float64_of(value, program)
+    product = program.add("affine", matrix.register, arrays={"weights": table, "intercept": offsets})
+    if np.ndim(weights) == 1:
+        return Vector(program.add("flatten", product))
+    return Matrix(product, table.shape[1])
+
+
+def project(matrix: Matrix, weights: np.ndarray, program: Program) -> Matrix:
+    """Add the rows' products with weights (features x outputs); overflow on the way is no reason to refuse a row."""
+    arrays = {"weights": weights.astype(np.float64), "intercept": np.zeros(weights.shape[1])}
+    return Matrix(program.add("affine", matrix.register, arrays=arrays), weights.shape[1])
+
+
+def arithmetic(matrix: Matrix, ufunc: str, operand: Any, program: Program) -> Matrix:
+    """Add a binary ufunc of a matrix and a number a column, or one for all."""
+    numbers = np.broadcast_to(np.asarray(operand, dtype=np.float64), (matrix.width,))
+    return Matrix(program.add("arithmetic", matrix.register, ufunc=ufunc, arrays={"operand": numbers}), matrix.width)
+
+
+def binarized(threshold: float, value: Value, program: Program) -> Matrix | SparseMatrix:
+    """Add 1.0 for numbers above a threshold, else 0.0."""
+    if isinstance(value, SparseMatrix):
+        if threshold < 0:
+            raise NotCompiled("makes zeros of a sparse matrix ones")
+        register = program.add("mark", finite(value, program).register, threshold=threshold)
+        return SparseMatrix(register, value.width)
+    matrix = float64_of(value, program)
+    return Matrix(program.add("exceeds", matrix.register, threshold=threshold), matrix.width)
+
+
+def labels(classes: Sequence[Any], indexes: int, program: Program) -> Labels:
+    """Add the classes of indexes."""
+    known = [label(one) for one in classes]
+    return Labels(program.add("labels", indexes, classes=known), indexes, tuple(known))
+
+
+def largest(scores: Scores) -> Converter:
+    """Return the converter that chooses the class of the largest score."""
+
+    def convert(model: Any, value: Value, program: Program) -> Labels:
+        return labels(model.classes_, program.add("largest", scores(model, value, program).register), program)
+
+    return convert
+
+
+def shares(scores: Scores, operation: str) -> Converter:
+    """Return the converter from logarithms of densities to shares of their sum."""
+
+    def convert(model: Any, value: Value, program: Program) -> Matrix:
+        logs = scores(model, value, program)
+        shared = program.add(operation, logs.register)
+        return Matrix(program.add("apply", shared, ufunc="exp"), logs.width)
+
+    return convert
+
+
+def two_or_more(scores: Scores) -> Converter:
+    """Return the converter that gives the difference of two classes' scores, or the scores of more."""
+
+    def convert(model: Any, value: Value, program: Program) -> Matrix | Vector:
+        matrix = scores(model, value, program)
+        return Vector(program.add("gap", matrix.register)) if matrix.width == 2 else matrix
+
+    return convert
