@@ -10,13 +10,13 @@ from lifecycle.compiler.steps import (
     affine,
     arithmetic,
     binarized,
-    labels,
-    largest,
+    chances_of,
+    decision,
     project,
     shares,
     two_or_more,
 )
-from lifecycle.compiler.values import Labels, Matrix, Value, Vector, doubled, float64_of
+from lifecycle.compiler.values import Matrix, Value, Vector, doubled, float64_of
 
 
 def _gaussian(model: GaussianNB, value: Value, program: Program) -> Matrix:
@@ -80,18 +80,8 @@ def _linear(model: LinearDiscriminantAnalysis, value: Value, program: Program) -
     return affine(coefficients, model.intercept_, value, program)
 
 
-def _linear_labels(model: LinearDiscriminantAnalysis, value: Value, program: Program) -> Labels:
-    scores = _linear(model, value, program)
-    if isinstance(scores, Vector):
-        return labels(model.classes_, program.add("above", scores.register, threshold=0.0, or_equal=False), program)
-    return labels(model.classes_, program.add("largest", scores.register), program)
-
-
 def _linear_chances(model: LinearDiscriminantAnalysis, value: Value, program: Program) -> Matrix:
-    scores = _linear(model, value, program)
-    if isinstance(scores, Vector):
-        return Matrix(program.add("complement", program.add("logistic", scores.register)), 2)
-    return Matrix(program.add("softmax", scores.register), scores.width)
+    return chances_of(_linear(model, value, program), program)
 
 
 def _discriminants(model: LinearDiscriminantAnalysis, value: Value, program: Program) -> Matrix:
@@ -105,7 +95,7 @@ def _discriminants(model: LinearDiscriminantAnalysis, value: Value, program: Pro
 
 
 def _naive(scores: Scores) -> dict[str, Converter]:
-    return {"predict": largest(scores), "predict_proba": shares(scores, "log_shares")}
+    return {"predict": decision(scores), "predict_proba": shares(scores, "log_shares")}
 
 
 def _discrete(scores: Scores) -> dict[str, Converter]:
@@ -120,14 +110,14 @@ CONVERTERS: Converters = {
     GaussianNB: _naive(_gaussian),
     LinearDiscriminantAnalysis: {
         "decision_function": _linear,
-        "predict": _linear_labels,
+        "predict": decision(_linear),
         "predict_proba": _linear_chances,
         "transform": _discriminants,
     },
     MultinomialNB: _discrete(_multinomial),
     QuadraticDiscriminantAnalysis: {
         "decision_function": two_or_more(_quadratic),
-        "predict": largest(_quadratic),
+        "predict": decision(_quadratic),
         "predict_proba": shares(_quadratic, "shifted_log_shares"),
     },
 }

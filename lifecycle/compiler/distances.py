@@ -10,7 +10,7 @@ from sklearn.mixture._gaussian_mixture import _compute_log_det_cholesky
 from sklearn.neighbors import NearestCentroid
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import affine, arithmetic, labels, largest, project, shares, two_or_more
+from lifecycle.compiler.steps import affine, arithmetic, decision, labels, project, shares, two_or_more
 from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Table, Value, Vector, float64_of
 
 
@@ -69,7 +69,7 @@ def _centroid_scores(model: NearestCentroid, value: Value, program: Program) -> 
 
 def _centroid(model: NearestCentroid, value: Value, program: Program) -> Labels:
     if not np.isclose(model.class_prior_, 1 / len(model.classes_)).all():
-        return largest(_centroid_scores)(model, value, program)  # type: ignore[no-any-return]
+        return decision(_centroid_scores)(model, value, program)  # type: ignore[no-any-return]
     form = "manhattan"
     if _metric(model) == "euclidean":
         # The columns of a frame lie apart, and then scikit-learn compares the roots: near squares have the same one.

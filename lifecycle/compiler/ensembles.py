@@ -26,7 +26,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
 from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
-from lifecycle.compiler.steps import labels
+from lifecycle.compiler.steps import decided, decision, labels, narrow
 from lifecycle.compiler.trees import mean_leaves
 from lifecycle.compiler.values import (
     Cells,
@@ -47,15 +47,6 @@ from lifecycle.compiler.values import (
 )
 
 TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
-
-
-def _most_likely(chances: Converter) -> Converter:
-    """Return the converter of a `predict` that takes the class of the largest probability."""
-
-    def convert(model: Any, value: Value, program: Program) -> Labels:
-        return labels(model.classes_, program.add("largest", chances(model, value, program).register), program)
-
-    return convert
 
 
 def _on_numbers(method: str) -> Converter:
@@ -95,7 +86,7 @@ def _dummy_shares(
 
 def _dummy_class(dummy: DummyClassifier, value: Value, program: Program) -> Labels | Several:
     if dummy.n_outputs_ == 1:
-        return _most_likely(_dummy_chances)(dummy, value, program)  # type: ignore[no-any-return]
+        return decision(_dummy_chances)(dummy, value, program)  # type: ignore[no-any-return]
     if dummy._strategy == "constant":
         given = dummy.constant
     elif dummy._strategy in ("most_frequent", "prior"):
@@ -141,15 +132,14 @@ def _voted_chances(voting: VotingClassifier, value: Value, program: Program) -> 
 
 def _voted_class(voting: VotingClassifier, value: Value, program: Program) -> Labels:
     if voting.voting == "soft":
-        chances = _voted_chances(voting, value, program)
-        return labels(voting.classes_, program.add("largest", chances.register), program)
+        return decided(voting.classes_, _voted_chances(voting, value, program), program)
     weights = np.ones(len(voting.estimators_)) if voting.weights is None else _floats(voting._weights_not_none)
     if (weights < 0).any():
         raise NotCompiled("has negative weights")
     width = len(voting.classes_)
     given = [_encoded(program.convert(one, "predict", value), width, program) for one in voting.estimators_]
-    counts = _votes(given, weights, np.zeros(len(weights)), width, program)
-    return labels(voting.classes_, program.add("largest", counts), program)
+    counts = Matrix(_votes(given, weights, np.zeros(len(weights)), width, program), width)
+    return decided(voting.classes_, counts, program)
 
 
 def _voted_target(voting: VotingRegressor, value: Value, program: Program) -> Vector:
@@ -201,7 +191,7 @@ def _bagged_target(bag: BaggingRegressor, value: Value, program: Program) -> Mat
     if _is_forest(bag):
         outputs = bag.estimators_[0].n_outputs_
         means = mean_leaves(SimpleNamespace(estimators_=bag.estimators_, n_outputs_=outputs), value, program)
-        return means if outputs > 1 else _flat(means, program)
+        return narrow(means, program)
     found: list[Matrix | Vector] = []
 
     def target(estimator: Any, part: Value) -> int:
@@ -352,10 +342,8 @@ def _rest_chances(model: OneVsRestClassifier, value: Value, program: Program) ->
 def _rest_class(model: OneVsRestClassifier, value: Value, program: Program) -> Labels:
     scores = [_binary_scores(one, value, program) for one in _of_classes(model).estimators_]
     if len(scores) == 1:
-        chosen = _above(model.estimators_[0], scores[0], program)
-    else:
-        chosen = program.add("leading", *[one.register for one in scores])
-    return labels(model.classes_, chosen, program)
+        return decided(model.classes_, scores[0], program, threshold=_threshold(model.estimators_[0]))
+    return labels(model.classes_, program.add("leading", *[one.register for one in scores]), program)
 
 
 def _of_classes(model: OneVsRestClassifier) -> OneVsRestClassifier:
@@ -382,9 +370,7 @@ def _duel_scores(model: OneVsOneClassifier, value: Value, program: Program) -> M
 
 def _duel_class(model: OneVsOneClassifier, value: Value, program: Program) -> Labels:
     scores = _duel_scores(model, value, program)
-    if isinstance(scores, Vector):
-        return labels(model.classes_, _above(model.estimators_[0], scores, program), program)
-    return labels(model.classes_, program.add("largest", scores.register), program)
+    return decided(model.classes_, scores, program, threshold=_threshold(model.estimators_[0]))
 
 
 def _coded_class(model: OutputCodeClassifier, value: Value, program: Program) -> Labels:
@@ -405,10 +391,9 @@ def _binary_scores(estimator: Any, value: Value, program: Program) -> Vector:
     return Vector(program.add("pick", chances.register, index=1))
 
 
-def _above(estimator: Any, scores: Vector, program: Program) -> int:
-    """Add the comparison with `_threshold_for_binary_predict`."""
-    decides = hasattr(estimator, "decision_function") and is_classifier(estimator)
-    return program.add("above", scores.register, threshold=0.0 if decides else 0.5, or_equal=False)
+def _threshold(estimator: Any) -> float:
+    """Return what `_threshold_for_binary_predict` gives."""
+    return 0.0 if hasattr(estimator, "decision_function") and is_classifier(estimator) else 0.5
 
 
 # Boosts
@@ -439,15 +424,6 @@ def _boosted_chances(model: AdaBoostClassifier, value: Value, program: Program) 
     else:
         divisor = scores.width - 1
     return Matrix(program.add("softmax", _divided(scores.register, divisor, program)), scores.width)
-
-
-def _boosted_class(model: AdaBoostClassifier, value: Value, program: Program) -> Labels:
-    scores = _boosted_scores(model, value, program)
-    if isinstance(scores, Vector):
-        chosen = program.add("above", scores.register, threshold=0.0, or_equal=False)
-    else:
-        chosen = program.add("largest", scores.register)
-    return labels(model.classes_, chosen, program)
 
 
 def _boosted_target(model: AdaBoostRegressor, value: Value, program: Program) -> Vector:
@@ -591,16 +567,16 @@ CONVERTERS: Converters = {
     AdaBoostClassifier: {
         "decision_function": _boosted_scores,
         "predict_proba": _boosted_chances,
-        "predict": _boosted_class,
+        "predict": decision(_boosted_scores),
     },
     AdaBoostRegressor: {"predict": _boosted_target},
     BaggingClassifier: {
         "decision_function": _bagged_scores,
         "predict_proba": _bagged_chances,
-        "predict": _most_likely(_bagged_chances),
+        "predict": decision(_bagged_chances),
     },
     BaggingRegressor: {"predict": _bagged_target},
-    CalibratedClassifierCV: {"predict_proba": _calibrated, "predict": _most_likely(_calibrated)},
+    CalibratedClassifierCV: {"predict_proba": _calibrated, "predict": decision(_calibrated)},
     ClassifierChain: {method: _chained_classes(method) for method in ("decision_function", "predict_proba", "predict")},
     DummyClassifier: {"predict_proba": _dummy_chances, "predict": _dummy_class},
     DummyRegressor: {"predict": _dummy_target},

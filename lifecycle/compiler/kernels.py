@@ -15,7 +15,7 @@ from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
 from lifecycle.compiler.distances import distances
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import affine, arithmetic, labels, project
+from lifecycle.compiler.steps import affine, arithmetic, decided, labels, project
 from lifecycle.compiler.values import Labels, Matrix, Table, Value, Vector, doubled, finite, float64_of
 
 KERNELS = ("linear", "rbf", "poly", "sigmoid")
@@ -75,7 +75,7 @@ def _scores(model: SVC, value: Value, program: Program) -> Matrix | Vector:
 def _decision(model: SVC, value: Value, program: Program) -> Labels:
     """Add `BaseSVC.predict`."""
     if model.break_ties and model.decision_function_shape == "ovr" and len(model.classes_) > 2:
-        return labels(model.classes_, program.add("largest", _scores(model, value, program).register), program)
+        return decided(model.classes_, _scores(model, value, program), program)
     duels = _duels(model, value, program)
     return labels(model.classes_, program.add("most_wins", duels.register, width=len(model.classes_)), program)
 
@@ -87,8 +87,7 @@ def _sum(model: Any, value: Value, program: Program) -> Vector:
 
 
 def _inlier(model: OneClassSVM, value: Value, program: Program) -> Labels:
-    score = _sum(model, value, program)
-    return labels([-1, 1], program.add("above", score.register, threshold=0.0, or_equal=False), program)
+    return decided([-1, 1], _sum(model, value, program), program)
 
 
 def _linear_score(model: SGDOneClassSVM, value: Value, program: Program) -> Vector:
@@ -98,8 +97,7 @@ def _linear_score(model: SGDOneClassSVM, value: Value, program: Program) -> Vect
 
 
 def _linear_inlier(model: SGDOneClassSVM, value: Value, program: Program) -> Labels:
-    score = _linear_score(model, value, program)
-    return labels([-1, 1], program.add("above", score.register, threshold=0.0, or_equal=True), program)
+    return decided([-1, 1], _linear_score(model, value, program), program, or_equal=True)
 
 
 def _ridge(model: KernelRidge, value: Value, program: Program) -> Matrix | Vector:

@@ -7,8 +7,8 @@ from sklearn import linear_model as lm
 from sklearn.svm import LinearSVC, LinearSVR
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import affine, labels
-from lifecycle.compiler.values import Labels, Matrix, Value, Vector
+from lifecycle.compiler.steps import affine, chances_of, decision
+from lifecycle.compiler.values import Matrix, Value, Vector
 
 
 def _regression(model: Any, value: Value, program: Program) -> Value:
@@ -37,16 +37,6 @@ def _scores(model: Any, value: Value, program: Program) -> Matrix | Vector:
     return affine(coefficients, model.intercept_, value, program)
 
 
-def _decision(model: Any, value: Value, program: Program) -> Labels:
-    """Add `LinearClassifierMixin.predict`."""
-    scores = _scores(model, value, program)
-    if isinstance(scores, Vector):
-        chosen = program.add("above", scores.register, threshold=0.0, or_equal=False)
-    else:
-        chosen = program.add("largest", scores.register)
-    return labels(model.classes_, chosen, program)
-
-
 def _chances_one_vs_rest(model: Any, value: Value, program: Program) -> Matrix:
     """Add `LinearClassifierMixin._predict_proba_lr`."""
     scores = _scores(model, value, program)
@@ -58,10 +48,7 @@ def _chances_one_vs_rest(model: Any, value: Value, program: Program) -> Matrix:
 
 def _chances(model: Any, value: Value, program: Program) -> Matrix:
     """Add `LogisticRegression.predict_proba`."""
-    if len(model.classes_) <= 2:
-        return _chances_one_vs_rest(model, value, program)
-    scores = _scores(model, value, program)
-    return Matrix(program.add("softmax", scores.register), len(model.classes_))
+    return chances_of(_scores(model, value, program), program)
 
 
 def _sgd_chances(model: Any, value: Value, program: Program) -> Matrix:
@@ -82,7 +69,7 @@ def _check_float64(array: Any) -> None:
         raise NotCompiled(f"was fitted with {array.dtype} numbers")
 
 
-_CLASSIFIER = {"decision_function": _scores, "predict": _decision}
+_CLASSIFIER = {"decision_function": _scores, "predict": decision(_scores)}
 _REGRESSORS = (
     *(lm.ARDRegression, lm.BayesianRidge, lm.ElasticNet, lm.ElasticNetCV, lm.HuberRegressor, lm.Lars, lm.LarsCV),
     *(lm.Lasso, lm.LassoCV, lm.LassoLars, lm.LassoLarsCV, lm.LassoLarsIC, lm.LinearRegression, lm.MultiTaskElasticNet),

@@ -15,7 +15,7 @@ from sklearn.semi_supervised import LabelPropagation, LabelSpreading
 
 from lifecycle.compiler.distances import distances
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import arithmetic, labels, largest, project
+from lifecycle.compiler.steps import arithmetic, decided, decision, labels, project
 from lifecycle.compiler.values import Labels, Matrix, Value, Vector, float64_of
 
 FORMS = ("euclidean", "manhattan", "chebyshev", "minkowski")
@@ -147,11 +147,6 @@ def _chances_within(model: RadiusNeighborsClassifier, value: Value, program: Pro
     return Matrix(program.add("radius_votes", found, width=width, outlier=places[0]), width)
 
 
-def _voted_within(model: RadiusNeighborsClassifier, value: Value, program: Program) -> Labels:
-    chances = _chances_within(model, value, program)
-    return labels(model.classes_, program.add("largest", chances.register), program)
-
-
 def _spread_labels(model: Any, value: Value, program: Program) -> Matrix:
     """Add `BaseLabelPropagation.predict_proba`."""
     known = model.label_distributions_.astype(np.float64)
@@ -179,7 +174,7 @@ def _outlying(model: LocalOutlierFactor, value: Value, program: Program) -> Vect
 
 def _inlying(model: LocalOutlierFactor, value: Value, program: Program) -> Labels:
     below = program.add("apply", _outlying(model, value, program).register, ufunc="negative")
-    return labels([1, -1], program.add("above", below, threshold=0.0, or_equal=False), program)
+    return decided([1, -1], Vector(below), program)
 
 
 def _closest(centers: np.ndarray, value: Value, program: Program) -> int:
@@ -206,14 +201,14 @@ def _far_subclusters(model: Birch, value: Value, program: Program) -> Matrix:
     return distances(value, model.subcluster_centers_, "euclidean", program)
 
 
-_SPREADING = {"predict": largest(_spread_labels), "predict_proba": _spread_labels}
+_SPREADING = {"predict": decision(_spread_labels), "predict_proba": _spread_labels}
 CONVERTERS: Converters = {
     AffinityPropagation: {"predict": _cluster},
     Birch: {"predict": _subcluster, "transform": _far_subclusters},
     KNeighborsClassifier: {"predict": _voted, "predict_proba": _chances},
     KNeighborsRegressor: {"predict": _mean},
     MeanShift: {"predict": _cluster},
-    RadiusNeighborsClassifier: {"predict": _voted_within, "predict_proba": _chances_within},
+    RadiusNeighborsClassifier: {"predict": decision(_chances_within), "predict_proba": _chances_within},
     RadiusNeighborsRegressor: {"predict": _mean_within},
     **dict.fromkeys((LabelPropagation, LabelSpreading), _SPREADING),
     LocalOutlierFactor: {"decision_function": _outlying, "predict": _inlying},

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import affine, arithmetic, labels
+from lifecycle.compiler.steps import affine, arithmetic, decided, narrow
 from lifecycle.compiler.values import Labels, Matrix, Value, Vector
 
 
@@ -37,31 +37,24 @@ def _activated(name: str, layer: Matrix, program: Program) -> Matrix:
 
 
 def _number(model: MLPRegressor, value: Value, program: Program) -> Matrix | Vector:
-    output = _output(model, value, program)
-    return Vector(program.add("flatten", output.register)) if output.width == 1 else output
+    return narrow(_output(model, value, program), program)
 
 
-def _class_output(model: MLPClassifier, value: Value, program: Program) -> Matrix:
+def _class_output(model: MLPClassifier, value: Value, program: Program) -> Matrix | Vector:
     if model._label_binarizer.y_type_ not in ("binary", "multiclass"):
         raise NotCompiled("has several targets")
     if len(model.classes_) == 1:
         raise NotCompiled("knows one class")
-    return _output(model, value, program)
+    return narrow(_output(model, value, program), program)
 
 
 def _chances(model: MLPClassifier, value: Value, program: Program) -> Matrix:
     output = _class_output(model, value, program)
-    if output.width > 1:
-        return output
-    return Matrix(program.add("complement", program.add("flatten", output.register)), 2)
+    return Matrix(program.add("complement", output.register), 2) if isinstance(output, Vector) else output
 
 
 def _decision(model: MLPClassifier, value: Value, program: Program) -> Labels:
-    output = _class_output(model, value, program)
-    if output.width > 1:
-        return labels(model.classes_, program.add("largest", output.register), program)
-    chance = program.add("flatten", output.register)
-    return labels(model.classes_, program.add("above", chance, threshold=0.5, or_equal=False), program)
+    return decided(model.classes_, _class_output(model, value, program), program, threshold=0.5)
 
 
 CONVERTERS: Converters = {

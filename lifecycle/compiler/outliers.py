@@ -6,7 +6,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.ensemble._iforest import _average_path_length
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import arithmetic, labels
+from lifecycle.compiler.steps import arithmetic, decided
 from lifecycle.compiler.trees import Tree, _summed
 from lifecycle.compiler.values import Labels, Matrix, Value, Vector, float64_of, matrix_of
 
@@ -40,7 +40,7 @@ def _trees(model: IsolationForest) -> list[Tree]:
 
 def _inlier(model: IsolationForest, value: Value, program: Program) -> Labels:
     below = program.add("apply", _isolation(model, value, program).register, ufunc="negative")
-    return labels([1, -1], program.add("above", below, threshold=0.0, or_equal=False), program)
+    return decided([1, -1], Vector(below), program)
 
 
 def _elliptic(model: EllipticEnvelope, value: Value, program: Program) -> Vector:
@@ -52,8 +52,7 @@ def _elliptic(model: EllipticEnvelope, value: Value, program: Program) -> Vector
 
 
 def _inside(model: EllipticEnvelope, value: Value, program: Program) -> Labels:
-    score = _elliptic(model, value, program)
-    return labels([-1, 1], program.add("above", score.register, threshold=0.0, or_equal=True), program)
+    return decided([-1, 1], _elliptic(model, value, program), program, or_equal=True)
 
 
 CONVERTERS: Converters = {

@@ -11,7 +11,7 @@ from sklearn.gaussian_process._gpc import _BinaryGaussianProcessClassifierLaplac
 
 from lifecycle.compiler.distances import distances
 from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
-from lifecycle.compiler.steps import arithmetic, labels, project
+from lifecycle.compiler.steps import arithmetic, decided, project
 from lifecycle.compiler.values import Labels, Matrix, Value, Vector, finite, float64_of
 
 Covariance = Matrix | float  # a constant is no matrix
@@ -153,7 +153,7 @@ def _latent(model: Any, value: Value, program: Program) -> tuple[Matrix, Matrix,
 
 def _binary_labels(model: Any, value: Value, program: Program) -> Labels:
     _, _, mean = _latent(model, value, program)
-    return labels(model.classes_, program.add("above", mean.register, threshold=0.0, or_equal=False), program)
+    return decided(model.classes_, mean, program)
 
 
 def _binary_chances(model: Any, value: Value, program: Program) -> Matrix:

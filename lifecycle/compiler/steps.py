@@ -45,19 +45,43 @@ def binarized(threshold: float, value: Value, program: Program) -> Matrix | Spar
     return Matrix(program.add("exceeds", matrix.register, threshold=threshold), matrix.width)
 
 
+def narrow(matrix: Matrix, program: Program) -> Matrix | Vector:
+    """Return a single column as a vector, several as they are."""
+    return Vector(program.add("flatten", matrix.register)) if matrix.width == 1 else matrix
+
+
 def labels(classes: Sequence[Any], indexes: int, program: Program) -> Labels:
     """Add the classes of indexes."""
     known = [label(one) for one in classes]
     return Labels(program.add("labels", indexes, classes=known), indexes, tuple(known))
 
 
-def largest(scores: Scores) -> Converter:
-    """Return the converter that chooses the class of the largest score."""
+def decided(
+    classes: Sequence[Any],
+    scores: Matrix | Vector,
+    program: Program,
+    *,
+    threshold: float = 0.0,
+    or_equal: bool = False,
+) -> Labels:
+    """Add the class of the largest score; where two classes share one score, the second if it is above a threshold."""
+    if isinstance(scores, Vector):
+        chosen = program.add("above", scores.register, threshold=threshold, or_equal=or_equal)
+    else:
+        chosen = program.add("largest", scores.register)
+    return labels(classes, chosen, program)
 
-    def convert(model: Any, value: Value, program: Program) -> Labels:
-        return labels(model.classes_, program.add("largest", scores(model, value, program).register), program)
 
-    return convert
+def decision(scores: Converter) -> Converter:
+    """Return the converter of a `predict` that decides by scores."""
+    return lambda model, value, program: decided(model.classes_, scores(model, value, program), program)
+
+
+def chances_of(scores: Matrix | Vector, program: Program) -> Matrix:
+    """Add the chances of classes: the softmax of scores; where two classes share one score, its logistic function."""
+    if isinstance(scores, Vector):
+        return Matrix(program.add("complement", program.add("logistic", scores.register)), 2)
+    return Matrix(program.add("softmax", scores.register), scores.width)
 
 
 def shares(scores: Scores, operation: str) -> Converter:

@@ -20,7 +20,7 @@ from sklearn.utils import get_tags
 
 from lifecycle.compiler.compose import _selected
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import labels
+from lifecycle.compiler.steps import chances_of, decided, narrow
 from lifecycle.compiler.values import (
     Labels,
     Matrix,
@@ -185,8 +185,7 @@ def _mean_values(model: Any, chosen: Callable[[np.ndarray], np.ndarray], value: 
 
 
 def _mean(model: Any, value: Value, program: Program) -> Matrix | Vector:
-    means = mean_leaves(model, value, program)
-    return means if model.n_outputs_ > 1 else Vector(program.add("flatten", means.register))
+    return narrow(mean_leaves(model, value, program), program)
 
 
 def _chances(model: Any, value: Value, program: Program) -> Matrix | Several:
@@ -198,12 +197,9 @@ def _chances(model: Any, value: Value, program: Program) -> Matrix | Several:
 def _most_likely(model: Any, value: Value, program: Program) -> Labels | Several:
     chances = _chances(model, value, program)
     if not isinstance(chances, Several):
-        return labels(model.classes_, program.add("largest", chances.register), program)
-    found = [
-        labels(classes, program.add("largest", part.register), program)
-        for classes, part in zip(model.classes_, chances.parts, strict=True)
-    ]
-    return several(found, program)
+        return decided(model.classes_, chances, program)
+    pairs: Any = zip(model.classes_, chances.parts, strict=True)
+    return several([decided(classes, part, program) for classes, part in pairs], program)
 
 
 def _embedded(model: RandomTreesEmbedding, value: Value, program: Program) -> Value:
@@ -306,27 +302,20 @@ def _raw(model: Any, value: Value, program: Program) -> Matrix:
 
 
 def _boosted_scores(model: Any, value: Value, program: Program) -> Matrix | Vector:
-    raw = _raw(model, value, program)
-    return raw if raw.width > 1 else Vector(program.add("flatten", raw.register))
+    return narrow(_raw(model, value, program), program)
 
 
 def _boosted_chances(model: Any, value: Value, program: Program) -> Matrix:
     scores = _boosted_scores(model, value, program)
-    if isinstance(scores, Vector):
-        register = scores.register
-        if model.loss == "exponential":  # its link is half a logit
-            register = program.add("arithmetic", register, ufunc="multiply", arrays={"operand": np.array([2.0])})
-        return Matrix(program.add("complement", program.add("logistic", register)), 2)
-    return Matrix(program.add("softmax", scores.register), scores.width)
+    if isinstance(scores, Vector) and model.loss == "exponential":  # its link is half a logit
+        arrays = {"operand": np.array([2.0])}
+        scores = Vector(program.add("arithmetic", scores.register, ufunc="multiply", arrays=arrays))
+    return chances_of(scores, program)
 
 
 def _boosted_labels(model: Any, value: Value, program: Program) -> Labels:
-    scores = _boosted_scores(model, value, program)
-    if isinstance(scores, Matrix):
-        return labels(model.classes_, program.add("largest", scores.register), program)
     hist = isinstance(model, HistGradientBoostingClassifier)
-    chosen = program.add("above", scores.register, threshold=0.0, or_equal=not hist)
-    return labels(model.classes_, chosen, program)
+    return decided(model.classes_, _boosted_scores(model, value, program), program, or_equal=not hist)
 
 
 def _boosted_target(model: Any, value: Value, program: Program) -> Vector:
