@@ -15,7 +15,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 from function.engines.operations import MOST_COLUMNS
 from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
-from lifecycle.compiler.steps import labels
+from lifecycle.compiler.steps import apply, labels
 from lifecycle.compiler.values import (
     Labels,
     Matrix,
@@ -149,7 +149,7 @@ def _decided(
     elif place == 1:
         score = scores
     else:  # a decision function speaks for the second class
-        score = Vector(program.add("apply", scores.register, ufunc="negative"))
+        score = apply(scores, "negative", program)
     decided = program.add("above", score.register, threshold=threshold, or_equal=True)
     return labels([classes[1 - place], classes[place]], decided, program)
 

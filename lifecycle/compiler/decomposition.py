@@ -11,7 +11,7 @@ from sklearn.neural_network import BernoulliRBM
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import affine
+from lifecycle.compiler.steps import affine, arithmetic, dense
 from lifecycle.compiler.values import Matrix, SparseMatrix, Value, Vector, float64_of, sparse_of
 
 
@@ -19,12 +19,6 @@ def _projected(weights: np.ndarray, value: Value, program: Program) -> Matrix:
     """Add the product with weights (outputs x features)."""
     product = affine(np.atleast_2d(weights), 0.0, value, program)
     return Matrix(product.register, len(weights))
-
-
-def _shifted(value: Value, ufunc: str, operand: np.ndarray, program: Program) -> Matrix:
-    matrix = float64_of(value, program)
-    arrays = {"operand": np.broadcast_to(np.asarray(operand, dtype=np.float64), (matrix.width,))}
-    return Matrix(program.add("arithmetic", matrix.register, ufunc=ufunc, arrays=arrays), matrix.width)
 
 
 def _principal(model: Any, value: Value, program: Program) -> Matrix:
@@ -38,6 +32,7 @@ def _principal(model: Any, value: Value, program: Program) -> Matrix:
 
 
 def _after(matrix: Matrix, ufunc: str, operand: np.ndarray, program: Program) -> Matrix:
+    """Add a binary ufunc of a matrix and a number a column, in the dtype that the model keeps them in."""
     arrays = {"operand": np.broadcast_to(np.ravel(operand), (matrix.width,))}
     return Matrix(program.add("arithmetic", matrix.register, ufunc=ufunc, arrays=arrays), matrix.width)
 
@@ -47,28 +42,27 @@ def _components(model: Any, value: Value, program: Program) -> Matrix:
 
 
 def _independent(model: FastICA, value: Value, program: Program) -> Matrix:
-    centered = _shifted(value, "subtract", model.mean_, program) if model.whiten else value
+    centered = arithmetic(float64_of(value, program), "subtract", model.mean_, program) if model.whiten else value
     return _projected(model.components_, centered, program)
 
 
 def _factors(model: FactorAnalysis, value: Value, program: Program) -> Matrix:
     weights = model.components_ / model.noise_variance_
     covariance = np.linalg.inv(np.eye(len(model.components_)) + np.dot(weights, model.components_.T))
-    products = _projected(weights, _shifted(value, "subtract", model.mean_, program), program)
+    products = _projected(weights, arithmetic(float64_of(value, program), "subtract", model.mean_, program), program)
     return Matrix(_projected(covariance.T, products, program).register, len(covariance))
 
 
 def _rotated(model: Any, value: Value, program: Program) -> Matrix:
-    centered = _shifted(value, "subtract", model._x_mean, program)
-    scaled = _after(centered, "divide", model._x_std, program)
+    centered = arithmetic(float64_of(value, program), "subtract", model._x_mean, program)
+    scaled = arithmetic(centered, "divide", model._x_std, program)
     return _projected(model.x_rotations_.T, scaled, program)
 
 
 def _randomly(model: SparseRandomProjection, value: Value, program: Program) -> Value:
     """Add the product with a sparse matrix, which SciPy adds up column after column, as for sparse rows."""
     rows = sparse_of(value, program)
-    weights = model.components_.toarray() if hasattr(model.components_, "toarray") else model.components_
-    projected = _projected(weights, rows, program)
+    projected = _projected(dense(model.components_), rows, program)
     if isinstance(value, SparseMatrix):
         return projected if model.dense_output else sparse_of(projected, program)
     # SciPy gives the transpose of a product here, and sums over it that overflow tell the difference.
@@ -91,7 +85,7 @@ def _pooled(model: FeatureAgglomeration, value: Value, program: Program) -> Matr
 
 
 def _least_squares(model: Any, value: Value, program: Program) -> Matrix | Vector:
-    centered = _shifted(value, "subtract", model._x_mean, program)
+    centered = arithmetic(float64_of(value, program), "subtract", model._x_mean, program)
     sums = affine(model.coef_, model.intercept_, centered, program)
     if model._predict_1d:
         return Vector(program.add("flatten", sums.register))

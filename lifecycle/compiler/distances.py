@@ -10,7 +10,7 @@ from sklearn.mixture._gaussian_mixture import _compute_log_det_cholesky
 from sklearn.neighbors import NearestCentroid
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import affine, arithmetic, decision, labels, project, shares, two_or_more
+from lifecycle.compiler.steps import affine, apply, arithmetic, decision, labels, project, shares, two_or_more
 from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Table, Value, Vector, float64_of
 
 
@@ -62,8 +62,7 @@ def _centroid_scores(model: NearestCentroid, value: Value, program: Program) -> 
     deviations = np.where(model.within_class_std_dev_ != 0, model.within_class_std_dev_, 1.0)
     scaled = arithmetic(float64_of(value, program), "divide", deviations, program)
     far = distances(scaled, model.centroids_ / deviations, _metric(model), program)
-    squares = Matrix(program.add("apply", far.register, ufunc="square"), far.width)
-    scores = arithmetic(squares, "multiply", -1.0, program)
+    scores = arithmetic(apply(far, "square", program), "multiply", -1.0, program)
     return arithmetic(scores, "add", 2.0 * np.log(model.class_prior_), program)
 
 
@@ -122,8 +121,7 @@ def _diagonal(model: Any, matrix: Matrix, program: Program) -> Matrix:
     precisions = model.precisions_cholesky_**2
     linear = project(matrix, -2.0 * (model.means_ * precisions).T, program)
     linear = arithmetic(linear, "add", np.sum(model.means_**2 * precisions, axis=1), program)
-    squares = Matrix(program.add("apply", matrix.register, ufunc="square"), matrix.width)
-    quadratic = project(squares, precisions.T, program)
+    quadratic = project(apply(matrix, "square", program), precisions.T, program)
     return Matrix(program.add("plus", linear.register, quadratic.register), len(precisions))
 
 

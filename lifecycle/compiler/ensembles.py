@@ -26,7 +26,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
 from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
-from lifecycle.compiler.steps import decided, decision, labels, narrow
+from lifecycle.compiler.steps import apply, decided, decision, labels, narrow, with_number
 from lifecycle.compiler.trees import mean_leaves
 from lifecycle.compiler.values import (
     Cells,
@@ -39,6 +39,7 @@ from lifecycle.compiler.values import (
     Value,
     Vector,
     beside,
+    doubles,
     finite,
     matrix_of,
     numbers_of,
@@ -215,7 +216,7 @@ def _bagged(bag: Any, answer: Callable[[Any, Value], int], value: Value, program
     numbers = numbers_of(value, program)
     drawn = zip(bag.estimators_, bag.estimators_features_, strict=True)
     parts = [answer(estimator, _drawn(numbers, features, program)) for estimator, features in drawn]
-    return _divided(program.add("total", *parts), len(parts), program)
+    return with_number(program.add("total", *parts), "divide", len(parts), program)
 
 
 def _drawn(numbers: Matrix | SparseMatrix, features: Any, program: Program) -> Value:
@@ -262,7 +263,7 @@ def _stacked_class(stacking: StackingClassifier, value: Value, program: Program)
 def _calibrated(model: CalibratedClassifierCV, value: Value, program: Program) -> Matrix:
     parts = [_calibrated_one(one, value, program).register for one in model.calibrated_classifiers_]
     width = len(model.classes_)
-    return Matrix(_divided(program.add("total", *parts), len(parts), program), width)
+    return Matrix(with_number(program.add("total", *parts), "divide", len(parts), program), width)
 
 
 def _calibrated_one(pair: Any, value: Value, program: Program) -> Matrix:
@@ -287,19 +288,19 @@ def _calibrated_one(pair: Any, value: Value, program: Program) -> Matrix:
     else:
         register = program.add("normalize_sum", _stack(chances, program).register)
     # scikit-learn leaves what is above 1.00001, which no calibrator gives.
-    return Matrix(_arithmetic("minimum", register, [1.0], program), len(pair.classes))
+    return Matrix(with_number(register, "minimum", 1.0, program), len(pair.classes))
 
 
 def _sigmoid(calibrator: Any, column: Vector, program: Program) -> Vector:
-    scaled = _arithmetic("multiply", column.register, [calibrator.a_], program)
-    shifted = _arithmetic("add", scaled, [calibrator.b_], program)
-    return Vector(program.add("logistic", program.add("apply", shifted, ufunc="negative")))
+    scaled = with_number(column.register, "multiply", calibrator.a_, program)
+    shifted = Vector(with_number(scaled, "add", calibrator.b_, program))
+    return Vector(program.add("logistic", apply(shifted, "negative", program).register))
 
 
 def _isotonic(regression: IsotonicRegression, value: Value, program: Program) -> Vector:
     if regression.X_thresholds_.dtype != np.float64:
         raise NotCompiled(f"was fitted with {regression.X_thresholds_.dtype} numbers")
-    column = value if isinstance(value, Vector) else _flat(_double(matrix_of(value, program), program), program)
+    column = value if isinstance(value, Vector) else _flat(doubles(matrix_of(value, program), program), program)
     register = program.add("finite", column.register, allow_nan=False)
     outside = {"clip": "clip", "nan": "nan", "raise": "refuse"}[regression.out_of_bounds]
     arrays = {"at": regression.X_thresholds_, "heights": regression.y_thresholds_}
@@ -313,11 +314,11 @@ def _tempered(scaling: Any, method: str, found: Matrix | Vector, program: Progra
     if isinstance(found, Vector):
         scores = _mirrored(found, program)
     elif method == "predict_proba":
-        shifted = _arithmetic("add", finite(found, program).register, [1e-12], program)
-        scores = Matrix(program.add("apply", shifted, ufunc="log"), found.width)
+        shifted = with_number(finite(found, program).register, "add", 1e-12, program)
+        scores = apply(Matrix(shifted, found.width), "log", program)
     else:
         raise NotCompiled("calibrates decision functions of several classes by temperature")
-    scaled = _arithmetic("multiply", finite(scores, program).register, [float(scaling.beta_)], program)
+    scaled = with_number(finite(scores, program).register, "multiply", float(scaling.beta_), program)
     return Matrix(program.add("softmax", scaled), scores.width)
 
 
@@ -408,7 +409,7 @@ def _boosted_scores(model: AdaBoostClassifier, value: Value, program: Program) -
     given = [_placed(program.convert(one, "predict", numbers), known, program) for one in model.estimators_]
     weights = model.estimator_weights_[: len(given)]
     votes = _votes(given, weights, -1 / (width - 1) * weights, width, program)
-    votes = _arithmetic("divide", votes, [model.estimator_weights_.sum()], program)
+    votes = with_number(votes, "divide", model.estimator_weights_.sum(), program)
     if width > 2:
         return Matrix(votes, width)
     # Products with 1 and -1 are exact, so this is the difference of the two.
@@ -423,7 +424,7 @@ def _boosted_chances(model: AdaBoostClassifier, value: Value, program: Program) 
         divisor = 2
     else:
         divisor = scores.width - 1
-    return Matrix(program.add("softmax", _divided(scores.register, divisor, program)), scores.width)
+    return Matrix(program.add("softmax", with_number(scores.register, "divide", divisor, program)), scores.width)
 
 
 def _boosted_target(model: AdaBoostRegressor, value: Value, program: Program) -> Vector:
@@ -454,7 +455,7 @@ def _chained_classes(method: str) -> Converter:
 
 def _chained(chain: Any, handed_on: str, method: str, value: Value, program: Program) -> Value:
     """Add `_BaseChain._get_predictions`."""
-    known: Value = _double(finite(matrix_of(value, program), program), program)
+    known: Value = doubles(finite(matrix_of(value, program), program), program)
     found: list[Value] = []
     for estimator in chain.estimators_:
         found.append(_stack([_link(estimator, method, known, program)], program))
@@ -538,22 +539,7 @@ def _stack(vectors: Sequence[Vector], program: Program) -> Matrix:
 
 
 def _mirrored(scores: Vector, program: Program) -> Matrix:
-    negative = Vector(program.add("apply", scores.register, ufunc="negative"))
-    return _stack([negative, scores], program)
-
-
-def _double(matrix: Matrix, program: Program) -> Matrix:
-    if matrix.dtype == "f8":
-        return matrix
-    return Matrix(program.add("cast", matrix.register, dtype="f8"), matrix.width)
-
-
-def _arithmetic(ufunc: str, register: int, operand: Sequence[float], program: Program) -> int:
-    return program.add("arithmetic", register, ufunc=ufunc, arrays={"operand": _floats(operand)})
-
-
-def _divided(register: int, number: int, program: Program) -> int:
-    return _arithmetic("divide", register, [number], program)
+    return _stack([apply(scores, "negative", program), scores], program)
 
 
 def _floats(numbers: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
 from lifecycle.compiler.distances import distances
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import affine, arithmetic, decided, labels, project
+from lifecycle.compiler.steps import affine, apply, arithmetic, decided, dense, labels, project
 from lifecycle.compiler.values import Labels, Matrix, Table, Value, Vector, doubled, finite, float64_of
 
 KERNELS = ("linear", "rbf", "poly", "sigmoid")
@@ -28,7 +28,7 @@ def _sums(model: Any, sums: list[Sum], value: Value, program: Program) -> Matrix
         raise NotCompiled(f"has the kernel {model.kernel}")
     matrix = float64_of(doubled(value, program), program)
     numbers = {"gamma": float(model._gamma), "offset": float(model.coef0), "degree": int(model.degree)}
-    arrays = {"centers": _dense(model.support_vectors_).astype(np.float64)}
+    arrays = {"centers": dense(model.support_vectors_).astype(np.float64)}
     kernel = program.add("kernel", matrix.register, form=model.kernel, arrays=arrays, **numbers)
     arrays = {
         "indexes": np.concatenate([indexes for indexes, _ in sums]).astype(np.int64),
@@ -39,16 +39,11 @@ def _sums(model: Any, sums: list[Sum], value: Value, program: Program) -> Matrix
     return Matrix(program.add("kernel_sums", kernel, arrays=arrays), len(sums))
 
 
-def _dense(array: Any) -> np.ndarray:
-    """Return what a machine keeps as an array; fitted on sparse rows, it keeps sparse matrices."""
-    return array.toarray() if hasattr(array, "toarray") else array  # type: ignore[no-any-return]
-
-
 def _duels(model: SVC, value: Value, program: Program) -> Matrix:
     """Add the score of every pair of classes, above zero where the first one wins (libsvm's `predict_values`)."""
     starts = np.cumsum([0, *model._n_support])
     own = [np.arange(start, end) for start, end in pairwise(starts)]
-    weights = _dense(model._dual_coef_)
+    weights = dense(model._dual_coef_)
     count = len(own)
     sums = [
         (np.concatenate([own[i], own[j]]), np.concatenate([weights[j - 1, own[i]], weights[i, own[j]]]))
@@ -61,7 +56,7 @@ def _duels(model: SVC, value: Value, program: Program) -> Matrix:
 def _scores(model: SVC, value: Value, program: Program) -> Matrix | Vector:
     """Add `BaseSVC.decision_function`."""
     duels = _duels(model, value, program)
-    against = program.add("apply", duels.register, ufunc="negative")
+    against = apply(duels, "negative", program).register
     if duels.width == 1:
         return Vector(program.add("flatten", against))
     if model.decision_function_shape == "ovo":
@@ -81,7 +76,7 @@ def _decision(model: SVC, value: Value, program: Program) -> Labels:
 
 
 def _sum(model: Any, value: Value, program: Program) -> Vector:
-    weights = _dense(model._dual_coef_)[0]
+    weights = dense(model._dual_coef_)[0]
     matrix = _sums(model, [(np.arange(len(weights)), weights)], value, program)
     return Vector(program.add("flatten", matrix.register))
 
@@ -130,8 +125,7 @@ def _embedded(model: Nystroem, value: Value, program: Program) -> Matrix:
 
 def _waves(model: RBFSampler | SkewedChi2Sampler, matrix: Matrix, factor: float, program: Program) -> Matrix:
     shifted = arithmetic(project(matrix, model.random_weights_, program), "add", model.random_offset_, program)
-    waves = Matrix(program.add("apply", shifted.register, ufunc="cos"), shifted.width)
-    return arithmetic(waves, "multiply", factor, program)
+    return arithmetic(apply(shifted, "cos", program), "multiply", factor, program)
 
 
 def _radial_waves(model: RBFSampler, value: Value, program: Program) -> Matrix:
@@ -144,7 +138,7 @@ def _skewed_waves(model: SkewedChi2Sampler, value: Value, program: Program) -> M
     if model.random_weights_.dtype != np.float64:
         raise NotCompiled("was fitted with float32 numbers")
     shifted = arithmetic(float64_of(value, program), "add", model.skewedness, program)
-    logs = Matrix(program.add("apply", shifted.register, ufunc="log"), shifted.width)
+    logs = apply(shifted, "log", program)
     # What is not above zero has no finite logarithm, and is refused.
     return _waves(model, finite(logs, program), np.sqrt(2.0) / np.sqrt(model.n_components), program)
 
@@ -179,7 +173,7 @@ def _linear(_: Any, kept: np.ndarray, __: float, value: Value, program: Program)
 
 def _radial(_: Any, kept: np.ndarray, gamma: float, value: Value, program: Program) -> Matrix:
     squares = arithmetic(distances(value, kept, "squared", program), "multiply", -gamma, program)
-    return Matrix(program.add("apply", squares.register, ufunc="exp"), len(kept))
+    return apply(squares, "exp", program)
 
 
 def _shifted(model: Any, kept: np.ndarray, gamma: float, value: Value, program: Program) -> Matrix:
@@ -193,8 +187,7 @@ def _polynomial(model: Any, kept: np.ndarray, gamma: float, value: Value, progra
 
 
 def _sigmoid(model: Any, kept: np.ndarray, gamma: float, value: Value, program: Program) -> Matrix:
-    shifted = _shifted(model, kept, gamma, value, program)
-    return Matrix(program.add("apply", shifted.register, ufunc="tanh"), len(kept))
+    return apply(_shifted(model, kept, gamma, value, program), "tanh", program)
 
 
 def _laplacian(_: Any, kept: np.ndarray, gamma: float, value: Value, program: Program) -> Matrix:
@@ -208,7 +201,7 @@ def _chi2(_: Any, kept: np.ndarray, gamma: float, value: Value, program: Program
 def _fading(form: str, kept: np.ndarray, gamma: float, value: Value, program: Program) -> Matrix:
     matrix = float64_of(value, program)
     gaps = Matrix(program.add("gaps", matrix.register, form=form, arrays={"points": kept}), len(kept))
-    return Matrix(program.add("apply", arithmetic(gaps, "multiply", -gamma, program).register, ufunc="exp"), len(kept))
+    return apply(arithmetic(gaps, "multiply", -gamma, program), "exp", program)
 
 
 PAIRWISE: dict[str, Callable[..., Matrix]] = {

@@ -7,31 +7,24 @@ from sklearn import linear_model as lm
 from sklearn.svm import LinearSVC, LinearSVR
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import affine, chances_of, decision
+from lifecycle.compiler.steps import affine, chances_of, decision, dense, linked, with_number
 from lifecycle.compiler.values import Matrix, Value, Vector
 
 
 def _regression(model: Any, value: Value, program: Program) -> Value:
     _check_float64(model.coef_)
-    coefficients = model.coef_.toarray() if hasattr(model.coef_, "toarray") else model.coef_
-    return affine(coefficients, model.intercept_, value, program)
+    return affine(dense(model.coef_), model.intercept_, value, program)
 
 
 def _glm(model: Any, value: Value, program: Program) -> Value:
     _check_float64(model.coef_)
-    link = type(model._base_loss.link).__name__
-    raw = affine(model.coef_, model.intercept_, value, program)
-    if link == "IdentityLink":
-        return raw
-    if link != "LogLink":
-        raise NotCompiled(f"has the link {link}")
-    return Vector(program.add("apply", raw.register, ufunc="exp"))
+    return linked(model._base_loss, affine(model.coef_, model.intercept_, value, program), program)
 
 
 def _scores(model: Any, value: Value, program: Program) -> Matrix | Vector:
     """Add `LinearClassifierMixin.decision_function`."""
     _check_float64(model.coef_)
-    coefficients = model.coef_.toarray() if hasattr(model.coef_, "toarray") else model.coef_
+    coefficients = dense(model.coef_)
     if coefficients.ndim == 2 and len(coefficients) == 1:
         coefficients = coefficients[0]
     return affine(coefficients, model.intercept_, value, program)
@@ -57,8 +50,8 @@ def _sgd_chances(model: Any, value: Value, program: Program) -> Matrix:
         return _chances_one_vs_rest(model, value, program)
     scores = _scores(model, value, program)
     register = scores.register
-    for ufunc, operand in (("maximum", -1.0), ("minimum", 1.0), ("add", 1.0), ("divide", 2.0)):
-        register = program.add("arithmetic", register, ufunc=ufunc, arrays={"operand": np.array([operand])})
+    for ufunc, number in (("maximum", -1.0), ("minimum", 1.0), ("add", 1.0), ("divide", 2.0)):
+        register = with_number(register, ufunc, number, program)
     if isinstance(scores, Vector):
         return Matrix(program.add("complement", register), 2)
     return Matrix(program.add("normalize_sum", register), scores.width)

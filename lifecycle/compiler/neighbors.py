@@ -15,7 +15,7 @@ from sklearn.semi_supervised import LabelPropagation, LabelSpreading
 
 from lifecycle.compiler.distances import distances
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import arithmetic, decided, decision, labels, project
+from lifecycle.compiler.steps import apply, arithmetic, decided, decision, labels, project, with_number
 from lifecycle.compiler.values import Labels, Matrix, Value, Vector, float64_of
 
 FORMS = ("euclidean", "manhattan", "chebyshev", "minkowski")
@@ -153,8 +153,7 @@ def _spread_labels(model: Any, value: Value, program: Program) -> Matrix:
     if model.kernel == "rbf":
         kept = np.asarray(model.X_, np.float64)
         squares = arithmetic(distances(value, kept, "squared", program), "multiply", -float(model.gamma), program)
-        kernel = Matrix(program.add("apply", squares.register, ufunc="exp"), len(kept))
-        sums = project(kernel, known, program).register
+        sums = project(apply(squares, "exp", program), known, program).register
     elif model.kernel == "knn":
         found = _found(model.nn_fit, model.nn_fit.n_neighbors, value, program)
         sums = program.add("neighbor_means", found, arrays={"targets": known})  # of as many neighbours each
@@ -168,13 +167,11 @@ def _outlying(model: LocalOutlierFactor, value: Value, program: Program) -> Vect
     found = _found(model, model.n_neighbors_, value, program)
     arrays = {"reach": model._distances_fit_X_[:, model.n_neighbors_ - 1], "densities": model._lrd}
     scores = program.add("local_outlier", found, arrays={key: one.astype(np.float64) for key, one in arrays.items()})
-    offset = {"operand": np.array([float(model.offset_)])}
-    return Vector(program.add("arithmetic", scores, ufunc="subtract", arrays=offset))
+    return Vector(with_number(scores, "subtract", float(model.offset_), program))
 
 
 def _inlying(model: LocalOutlierFactor, value: Value, program: Program) -> Labels:
-    below = program.add("apply", _outlying(model, value, program).register, ufunc="negative")
-    return decided([1, -1], Vector(below), program)
+    return decided([1, -1], apply(_outlying(model, value, program), "negative", program), program)
 
 
 def _closest(centers: np.ndarray, value: Value, program: Program) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import affine, arithmetic, decided, narrow
+from lifecycle.compiler.steps import affine, apply, arithmetic, decided, narrow
 from lifecycle.compiler.values import Labels, Matrix, Value, Vector
 
 
@@ -30,7 +30,7 @@ def _activated(name: str, layer: Matrix, program: Program) -> Matrix:
     if name == "relu":
         return arithmetic(layer, "maximum", 0.0, program)
     if name in ("tanh", "exp"):
-        return Matrix(program.add("apply", layer.register, ufunc=name), layer.width)
+        return apply(layer, name, program)
     if name not in ("logistic", "softmax"):
         raise NotCompiled(f"has the activation {name}")
     return Matrix(program.add(name, layer.register), layer.width)

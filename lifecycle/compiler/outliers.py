@@ -6,7 +6,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.ensemble._iforest import _average_path_length
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import arithmetic, decided
+from lifecycle.compiler.steps import apply, arithmetic, decided, with_number
 from lifecycle.compiler.trees import Tree, _summed
 from lifecycle.compiler.values import Labels, Matrix, Value, Vector, float64_of, matrix_of
 
@@ -20,9 +20,9 @@ def _isolation(model: IsolationForest, value: Value, program: Program) -> Vector
     if matrix.dtype != "f4":  # infinities are compared like other numbers
         matrix = Matrix(program.add("cast", matrix.register, dtype="f4"), matrix.width, "f4")
     depths = _summed(_trees(model), np.zeros(1), matrix, program, missing=True)
-    shares = program.add("apply", arithmetic(depths, "divide", usual, program).register, ufunc="negative")
-    scores = program.add("apply", program.add("power_of", shares, base=2.0), ufunc="negative")
-    decision = arithmetic(Matrix(scores, 1), "subtract", model.offset_, program)
+    shares = apply(arithmetic(depths, "divide", usual, program), "negative", program)
+    scores = apply(Matrix(program.add("power_of", shares.register, base=2.0), 1), "negative", program)
+    decision = arithmetic(scores, "subtract", model.offset_, program)
     return Vector(program.add("flatten", decision.register))
 
 
@@ -39,16 +39,15 @@ def _trees(model: IsolationForest) -> list[Tree]:
 
 
 def _inlier(model: IsolationForest, value: Value, program: Program) -> Labels:
-    below = program.add("apply", _isolation(model, value, program).register, ufunc="negative")
-    return decided([1, -1], Vector(below), program)
+    return decided([1, -1], apply(_isolation(model, value, program), "negative", program), program)
 
 
 def _elliptic(model: EllipticEnvelope, value: Value, program: Program) -> Vector:
     """Add `EllipticEnvelope.decision_function`: the squared distance in the fitted covariance, beside a threshold."""
     arrays = {"center": model.location_.astype(np.float64), "matrix": model.get_precision().astype(np.float64)}
-    squares = program.add("quadratic", float64_of(value, program).register, arrays=arrays)
-    opposite = program.add("apply", squares, ufunc="negative")
-    return Vector(arithmetic(Matrix(opposite, 1), "subtract", model.offset_, program).register)
+    squares = Vector(program.add("quadratic", float64_of(value, program).register, arrays=arrays))
+    opposite = apply(squares, "negative", program)
+    return Vector(with_number(opposite.register, "subtract", model.offset_, program))
 
 
 def _inside(model: EllipticEnvelope, value: Value, program: Program) -> Labels:

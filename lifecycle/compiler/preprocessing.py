@@ -14,6 +14,7 @@ from sklearn.preprocessing import (
 )
 
 from lifecycle.compiler.program import Converters, NotCompiled, Program, is_nan, label, ufunc_name
+from lifecycle.compiler.steps import apply
 from lifecycle.compiler.values import Cells, Matrix, SparseMatrix, Table, Value, cells_of, finite, matrix_of
 
 Operand = np.ndarray
@@ -217,7 +218,7 @@ def _called(function: Any, options: Any, transformer: FunctionTransformer, value
         return matrix
     if matrix.dtype != "f8":
         raise NotCompiled("takes float32 numbers")
-    return Matrix(program.add("apply", matrix.register, ufunc=name), matrix.width)
+    return apply(matrix, name, program)
 
 
 def _check_computed_in_double(ufunc: str, table: Table) -> None:

@@ -11,7 +11,7 @@ from sklearn.gaussian_process._gpc import _BinaryGaussianProcessClassifierLaplac
 
 from lifecycle.compiler.distances import distances
 from lifecycle.compiler.program import Converter, Converters, NotCompiled, Program
-from lifecycle.compiler.steps import arithmetic, decided, project
+from lifecycle.compiler.steps import apply, arithmetic, decided, project
 from lifecycle.compiler.values import Labels, Matrix, Value, Vector, finite, float64_of
 
 Covariance = Matrix | float  # a constant is no matrix
@@ -79,30 +79,26 @@ def _gaps(matrix: Matrix, points: np.ndarray, scale: Any, program: Program) -> M
     return Matrix(program.add("gaps", matrix.register, form="squared", arrays={"points": points}), len(points))
 
 
-def _apply(matrix: Matrix, ufunc: str, program: Program) -> Matrix:
-    return Matrix(program.add("apply", matrix.register, ufunc=ufunc), matrix.width)
-
-
 def _radial(kernel: gk.RBF, matrix: Matrix, points: np.ndarray, program: Program) -> Matrix:
     gaps = _gaps(matrix, points, np.squeeze(kernel.length_scale), program)
-    return _apply(arithmetic(gaps, "multiply", -0.5, program), "exp", program)
+    return apply(arithmetic(gaps, "multiply", -0.5, program), "exp", program)
 
 
 def _matern(kernel: gk.Matern, matrix: Matrix, points: np.ndarray, program: Program) -> Matrix:
-    far = _apply(_gaps(matrix, points, np.squeeze(kernel.length_scale), program), "sqrt", program)
+    far = apply(_gaps(matrix, points, np.squeeze(kernel.length_scale), program), "sqrt", program)
     if kernel.nu == 0.5:
-        return _apply(_apply(far, "negative", program), "exp", program)
+        return apply(apply(far, "negative", program), "exp", program)
     if kernel.nu == math.inf:
-        halves = arithmetic(_apply(_apply(far, "square", program), "negative", program), "divide", 2.0, program)
-        return _apply(halves, "exp", program)
+        halves = arithmetic(apply(apply(far, "square", program), "negative", program), "divide", 2.0, program)
+        return apply(halves, "exp", program)
     if kernel.nu not in (1.5, 2.5):
         raise NotCompiled(f"has a Matern kernel of nu {kernel.nu}")
     scaled = arithmetic(far, "multiply", math.sqrt(2 * kernel.nu), program)
     factor = arithmetic(scaled, "add", 1.0, program)
     if kernel.nu == 2.5:
-        thirds = arithmetic(_apply(scaled, "square", program), "divide", 3.0, program)
+        thirds = arithmetic(apply(scaled, "square", program), "divide", 3.0, program)
         factor = Matrix(program.add("plus", factor.register, thirds.register), factor.width)
-    fading = _apply(_apply(scaled, "negative", program), "exp", program)
+    fading = apply(apply(scaled, "negative", program), "exp", program)
     return Matrix(program.add("times", factor.register, fading.register), factor.width)
 
 
@@ -113,10 +109,10 @@ def _rational(kernel: gk.RationalQuadratic, matrix: Matrix, points: np.ndarray, 
 
 
 def _periodic(kernel: gk.ExpSineSquared, matrix: Matrix, points: np.ndarray, program: Program) -> Matrix:
-    far = _apply(_gaps(matrix, points, None, program), "sqrt", program)
-    waves = _apply(arithmetic(far, "multiply", np.pi / kernel.periodicity, program), "sin", program)
-    squares = _apply(arithmetic(waves, "divide", kernel.length_scale, program), "square", program)
-    return _apply(arithmetic(squares, "multiply", -2.0, program), "exp", program)
+    far = apply(_gaps(matrix, points, None, program), "sqrt", program)
+    waves = apply(arithmetic(far, "multiply", np.pi / kernel.periodicity, program), "sin", program)
+    squares = apply(arithmetic(waves, "divide", kernel.length_scale, program), "square", program)
+    return apply(arithmetic(squares, "multiply", -2.0, program), "exp", program)
 
 
 def _inner(kernel: gk.DotProduct, matrix: Matrix, points: np.ndarray, program: Program) -> Matrix:
@@ -161,7 +157,7 @@ def _binary_chances(model: Any, value: Value, program: Program) -> Matrix:
     matrix, kernel, mean = _latent(model, value, program)
     weighted = finite(arithmetic(kernel, "multiply", model.W_sr_, program), program)
     solved = project(weighted, np.linalg.inv(model.L_).T, program)
-    less = _apply(Matrix(program.add("sum_squares", solved.register), 1), "negative", program)
+    less = apply(Matrix(program.add("sum_squares", solved.register), 1), "negative", program)
     variance = _joined("plus", less, _diagonal(model.kernel_, matrix, program), program)
     assert isinstance(variance, Matrix)  # noqa: S101  # one part of it is
     return Matrix(program.add("averaged_logistic", mean.register, variance.register), 2)

@@ -1,13 +1,15 @@
 """Steps that converters of several families add: products, arithmetic, and what is made of scores."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from lifecycle.compiler.program import Converter, NotCompiled, Program, label
 from lifecycle.compiler.values import Labels, Matrix, SparseMatrix, Value, Vector, finite, float64_of
 
+N = TypeVar("N", bound=Matrix | Vector)
 Scores = Callable[[Any, Value, Program], Matrix]
 
 
@@ -28,10 +30,35 @@ def project(matrix: Matrix, weights: np.ndarray, program: Program) -> Matrix:
     return Matrix(program.add("affine", matrix.register, arrays=arrays), weights.shape[1])
 
 
+def dense(array: Any) -> np.ndarray:
+    """Return what a model keeps as an array; some keep sparse matrices."""
+    return array.toarray() if hasattr(array, "toarray") else array  # type: ignore[no-any-return]
+
+
 def arithmetic(matrix: Matrix, ufunc: str, operand: Any, program: Program) -> Matrix:
     """Add a binary ufunc of a matrix and a number a column, or one for all."""
     numbers = np.broadcast_to(np.asarray(operand, dtype=np.float64), (matrix.width,))
     return Matrix(program.add("arithmetic", matrix.register, ufunc=ufunc, arrays={"operand": numbers}), matrix.width)
+
+
+def with_number(register: int, ufunc: str, number: float, program: Program) -> int:
+    """Add a binary ufunc of all that a register holds, of whatever width, and one number."""
+    return program.add("arithmetic", register, ufunc=ufunc, arrays={"operand": np.array([number], np.float64)})
+
+
+def apply(numbers: N, ufunc: str, program: Program) -> N:
+    """Add a unary ufunc of every number."""
+    return replace(numbers, register=program.add("apply", numbers.register, ufunc=ufunc))
+
+
+def linked(loss: Any, raw: N, program: Program) -> N:
+    """Add the inverse of a loss's link: raw numbers as they are, or their exponential function."""
+    link = type(loss.link).__name__
+    if link == "IdentityLink":
+        return raw
+    if link != "LogLink":
+        raise NotCompiled(f"has the link {link}")
+    return apply(raw, "exp", program)
 
 
 def binarized(threshold: float, value: Value, program: Program) -> Matrix | SparseMatrix:
@@ -89,8 +116,8 @@ def shares(scores: Scores, operation: str) -> Converter:
 
     def convert(model: Any, value: Value, program: Program) -> Matrix:
         logs = scores(model, value, program)
-        shared = program.add(operation, logs.register)
-        return Matrix(program.add("apply", shared, ufunc="exp"), logs.width)
+        shared = Matrix(program.add(operation, logs.register), logs.width)
+        return apply(shared, "exp", program)
 
     return convert
 

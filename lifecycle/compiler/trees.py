@@ -20,7 +20,7 @@ from sklearn.utils import get_tags
 
 from lifecycle.compiler.compose import _selected
 from lifecycle.compiler.program import Converters, NotCompiled, Program
-from lifecycle.compiler.steps import chances_of, decided, narrow
+from lifecycle.compiler.steps import arithmetic, chances_of, decided, linked, narrow, with_number
 from lifecycle.compiler.values import (
     Labels,
     Matrix,
@@ -29,6 +29,7 @@ from lifecycle.compiler.values import (
     Value,
     Vector,
     beside,
+    doubles,
     finite,
     matrix_of,
     numbers_of,
@@ -157,11 +158,6 @@ def _compared(value: Value, program: Program, *, allow_nan: bool) -> Matrix | Sp
     return finite(singles(numbers_of(value, program), program), program, allow_nan=allow_nan)
 
 
-def _divided(total: Matrix, count: int, program: Program) -> Matrix:
-    operand = np.full(total.width, float(count))
-    return Matrix(program.add("arithmetic", total.register, ufunc="divide", arrays={"operand": operand}), total.width)
-
-
 def mean_leaves(model: Any, value: Value, program: Program) -> Matrix:
     """Add the mean of what the trees' leaves hold: class shares, or targets."""
     if hasattr(model, "classes_"):
@@ -181,7 +177,7 @@ def _mean_values(model: Any, chosen: Callable[[np.ndarray], np.ndarray], value: 
     matrix, missing = _single_precision(estimators[0], value, program)
     trees = [_fitted_tree(one, chosen(one.tree_.value)) for one in estimators]
     total = _summed(trees, np.zeros(trees[0].values.shape[1]), matrix, program, missing)
-    return total if single else _divided(total, len(trees), program)
+    return total if single else arithmetic(total, "divide", len(trees), program)
 
 
 def _mean(model: Any, value: Value, program: Program) -> Matrix | Vector:
@@ -236,9 +232,9 @@ def _hist_boosted(model: Any, value: Value, program: Program) -> Matrix:
     trees = [_hist_tree(predictor.nodes) for predictor in predictors]
     start = np.ravel(model._baseline_prediction).astype(np.float64)
     if model._preprocessor is None:
-        return _summed(trees, start, _double(value, program), program, missing=True)
+        return _summed(trees, start, doubles(matrix_of(value, program), program), program, missing=True)
     parts = [_encoded(model, name, step, value, program) for name, step, _ in model._preprocessor.transformers_]
-    matrix = _double(beside([part for part in parts if part is not None], program), program)
+    matrix = doubles(matrix_of(beside([part for part in parts if part is not None], program), program), program)
     return _summed(trees, start, matrix, program, missing=True, categories=_hist_categories(model, predictors))
 
 
@@ -248,12 +244,7 @@ def _encoded(model: Any, name: str, step: Any, value: Value, program: Program) -
     if not indexes:
         return None
     part = _selected(model._preprocessor, value, indexes, program)
-    return program.convert(step, "transform", part) if name == "encoder" else _double(part, program)
-
-
-def _double(value: Value, program: Program) -> Matrix:
-    matrix = matrix_of(value, program)
-    return matrix if matrix.dtype == "f8" else Matrix(program.add("cast", matrix.register, dtype="f8"), matrix.width)
+    return program.convert(step, "transform", part) if name == "encoder" else doubles(matrix_of(part, program), program)
 
 
 def _hist_categories(model: Any, predictors: Sequence[Any]) -> Categories:
@@ -308,8 +299,7 @@ def _boosted_scores(model: Any, value: Value, program: Program) -> Matrix | Vect
 def _boosted_chances(model: Any, value: Value, program: Program) -> Matrix:
     scores = _boosted_scores(model, value, program)
     if isinstance(scores, Vector) and model.loss == "exponential":  # its link is half a logit
-        arrays = {"operand": np.array([2.0])}
-        scores = Vector(program.add("arithmetic", scores.register, ufunc="multiply", arrays=arrays))
+        scores = Vector(with_number(scores.register, "multiply", 2.0, program))
     return chances_of(scores, program)
 
 
@@ -319,15 +309,10 @@ def _boosted_labels(model: Any, value: Value, program: Program) -> Labels:
 
 
 def _boosted_target(model: Any, value: Value, program: Program) -> Vector:
-    raw = program.add("flatten", _raw(model, value, program).register)
+    raw = Vector(program.add("flatten", _raw(model, value, program).register))
     if not isinstance(model, HistGradientBoostingRegressor):
-        return Vector(raw)
-    link = type(model._loss.link).__name__
-    if link == "IdentityLink":
-        return Vector(raw)
-    if link != "LogLink":
-        raise NotCompiled(f"has the link {link}")
-    return Vector(program.add("apply", raw, ufunc="exp"))
+        return raw
+    return linked(model._loss, raw, program)
 
 
 _CLASSIFIERS = (DecisionTreeClassifier, ExtraTreeClassifier, ExtraTreesClassifier, RandomForestClassifier)

@@ -157,9 +157,7 @@ def float64_of(value: Value, program: Program, *, allow_nan: bool = False) -> Ma
 def doubled(value: Value, program: Program) -> Value:
     """Return numbers as float64, for models that compute in it whatever they are given; the rest as it is."""
     matrix = matrix_of(value, program) if isinstance(value, Table) else value
-    if not isinstance(matrix, Matrix) or matrix.dtype == "f8":
-        return matrix
-    return Matrix(program.add("cast", matrix.register, dtype="f8"), matrix.width)
+    return doubles(matrix, program) if isinstance(matrix, Matrix) else matrix
 
 
 def finite(matrix: M, program: Program, *, allow_nan: bool = False) -> M:
@@ -172,6 +170,13 @@ def singles(matrix: M, program: Program) -> M:
     if matrix.dtype == "f4":
         return matrix
     return replace(matrix, register=program.add("cast", matrix.register, dtype="f4"), dtype="f4")
+
+
+def doubles(matrix: Matrix, program: Program) -> Matrix:
+    """Return numbers as float64."""
+    if matrix.dtype == "f8":
+        return matrix
+    return Matrix(program.add("cast", matrix.register, dtype="f8"), matrix.width)
 
 
 def cells_of(value: Value, program: Program) -> Cells:
