@@ -30,15 +30,6 @@ def _scores(model: Any, value: Value, program: Program) -> Matrix | Vector:
     return affine(coefficients, model.intercept_, value, program)
 
 
-def _chances_one_vs_rest(model: Any, value: Value, program: Program) -> Matrix:
-    """Add `LinearClassifierMixin._predict_proba_lr`."""
-    scores = _scores(model, value, program)
-    chances = program.add("logistic", scores.register)
-    if isinstance(scores, Vector):
-        return Matrix(program.add("complement", chances), 2)
-    return Matrix(program.add("normalize_sum", chances), scores.width)
-
-
 def _chances(model: Any, value: Value, program: Program) -> Matrix:
     """Add `LogisticRegression.predict_proba`."""
     return chances_of(_scores(model, value, program), program)
@@ -46,15 +37,16 @@ def _chances(model: Any, value: Value, program: Program) -> Matrix:
 
 def _sgd_chances(model: Any, value: Value, program: Program) -> Matrix:
     """Add `SGDClassifier.predict_proba`: of the modified Huber loss, scores cut to -1 and 1 as shares."""
-    if model.loss == "log_loss":
-        return _chances_one_vs_rest(model, value, program)
     scores = _scores(model, value, program)
-    register = scores.register
-    for ufunc, number in (("maximum", -1.0), ("minimum", 1.0), ("add", 1.0), ("divide", 2.0)):
-        register = with_number(register, ufunc, number, program)
+    if model.loss == "log_loss":
+        chances = program.add("logistic", scores.register)
+    else:
+        chances = scores.register
+        for ufunc, number in (("maximum", -1.0), ("minimum", 1.0), ("add", 1.0), ("divide", 2.0)):
+            chances = with_number(chances, ufunc, number, program)
     if isinstance(scores, Vector):
-        return Matrix(program.add("complement", register), 2)
-    return Matrix(program.add("normalize_sum", register), scores.width)
+        return Matrix(program.add("complement", chances), 2)
+    return Matrix(program.add("normalize_sum", chances), scores.width)
 
 
 def _check_float64(array: Any) -> None:
