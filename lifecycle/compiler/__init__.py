@@ -1,54 +1,24 @@
 """Compiles a fitted pipeline into model.npz: one converter for each estimator class, one module for each family."""
 
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from function.contract import Signature
 from function.engines.numpy_engine import read_compiled
 from function.engines.operations import CompiledInvalid
-from lifecycle.compiler import (
-    bayes,
-    compose,
-    decomposition,
-    distances,
-    ensembles,
-    imputation,
-    kernels,
-    linear,
-    neighbors,
-    networks,
-    outliers,
-    preprocessing,
-    processes,
-    records,
-    selection,
-    shapes,
-    text,
-    trees,
-)
-from lifecycle.compiler.program import NotCompiled, Program
+from lifecycle.compiler.program import Converter, NotCompiled, Program
 from lifecycle.compiler.values import input_of
 
 FAMILIES = (
-    bayes,
-    compose,
-    decomposition,
-    distances,
-    ensembles,
-    imputation,
-    kernels,
-    linear,
-    neighbors,
-    networks,
-    outliers,
-    preprocessing,
-    processes,
-    records,
-    selection,
-    shapes,
-    text,
-    trees,
+    *("bayes", "compose", "decomposition", "distances", "ensembles", "imputation", "kernels", "linear", "neighbors"),
+    *("networks", "outliers", "preprocessing", "processes", "records", "selection", "shapes", "text", "trees"),
 )
-CONVERTERS = {cls: methods for family in FAMILIES for cls, methods in family.CONVERTERS.items()}
+CONVERTERS: dict[type, Mapping[str, Converter]] = {
+    cls: methods
+    for family in FAMILIES
+    for cls, methods in import_module(f"lifecycle.compiler.{family}").CONVERTERS.items()
+}
 
 
 def compile_pipeline(pipeline: Any, signature: Signature) -> bytes:
