@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from function.engines.operations import Parameters
-from function.engines.operations.shapes import between_quantiles, known_quantiles
+from function.engines.operations.shapes import between_quantiles, each_column, known_quantiles
 
 Matrix = np.ndarray
 # Cephes' ndtri (Stephen L. Moshier, https://netlib.org/cephes/), which SciPy computes too: numerators and denominators
@@ -84,10 +84,7 @@ def normal_rank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
         found: Matrix = np.clip(normal_quantile(place), low, high)
         return found
 
-    def run(matrix: Matrix) -> Matrix:
-        return np.stack([one(column, known) for column, known in zip(matrix.T, quantiles, strict=True)], axis=1)
-
-    return run
+    return lambda matrix: each_column(one, matrix, quantiles)
 
 
 def normal_unrank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
@@ -105,10 +102,7 @@ def normal_unrank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
         lowest: Matrix = np.where(place - margin < 0.0, known[0], found)
         return lowest
 
-    def run(matrix: Matrix) -> Matrix:
-        return np.stack([one(column, known) for column, known in zip(matrix.T, quantiles, strict=True)], axis=1)
-
-    return run
+    return lambda matrix: each_column(one, matrix, quantiles)
 
 
 def normal_share(numbers: Matrix) -> Matrix:

@@ -1,6 +1,7 @@
 """Operations that change the shape of numbers: powers, bins, quantiles, products, norms."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -42,16 +43,12 @@ def power(parameters: Parameters) -> Callable[[Matrix], Matrix]:
     Yeo and Johnson, Biometrika 87 (2000), page 956; Box and Cox, J. R. Stat. Soc. B 26 (1964), page 214; both in the
     arrangement that SciPy computes.
     """
-    exponents = parameters.array("exponents", "f", 1)
-    transform = {"yeo_johnson": _yeo_johnson, "box_cox": _box_cox}[
-        parameters.choice("method", ("yeo_johnson", "box_cox"))
-    ]
+    return _by_exponent({"yeo_johnson": _yeo_johnson, "box_cox": _box_cox}, parameters)
 
-    def run(matrix: Matrix) -> Matrix:
-        columns = [transform(column, exponent) for column, exponent in zip(matrix.T, exponents, strict=True)]
-        return np.stack(columns, axis=1)
 
-    return run
+def unpower(parameters: Parameters) -> Callable[[Matrix], Matrix]:
+    """Return what `power` makes numbers of, in the arrangement that scikit-learn computes."""
+    return _by_exponent({"yeo_johnson": _from_yeo_johnson, "box_cox": _from_box_cox}, parameters)
 
 
 def rank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
@@ -63,35 +60,18 @@ def rank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
         place = np.where(column == known[-1], 1.0, place)
         return np.where(column == known[0], 0.0, place)
 
-    def run(matrix: Matrix) -> Matrix:
-        return np.stack([one(column, known) for column, known in zip(matrix.T, quantiles, strict=True)], axis=1)
-
-    return run
+    return lambda matrix: each_column(one, matrix, quantiles)
 
 
 def unrank(parameters: Parameters) -> Callable[[Matrix], Matrix]:
     """Return which number has a place, from 0 to 1, among its column's quantiles (columns x references)."""
     quantiles, references = known_quantiles(parameters)
 
-    def run(matrix: Matrix) -> Matrix:
-        pairs = zip(matrix.T, quantiles, strict=True)
-        return np.stack([np.interp(column, references, known) for column, known in pairs], axis=1)
+    def one(column: Matrix, known: Matrix) -> Matrix:
+        found: Matrix = np.interp(column, references, known)
+        return found
 
-    return run
-
-
-def unpower(parameters: Parameters) -> Callable[[Matrix], Matrix]:
-    """Return what `power` makes numbers of, in the arrangement that scikit-learn computes."""
-    exponents = parameters.array("exponents", "f", 1)
-    transform = {"yeo_johnson": _from_yeo_johnson, "box_cox": _from_box_cox}[
-        parameters.choice("method", ("yeo_johnson", "box_cox"))
-    ]
-
-    def run(matrix: Matrix) -> Matrix:
-        columns = [transform(column, exponent) for column, exponent in zip(matrix.T, exponents, strict=True)]
-        return np.stack(columns, axis=1)
-
-    return run
+    return lambda matrix: each_column(one, matrix, quantiles)
 
 
 def pool(parameters: Parameters) -> Callable[[Matrix], Matrix]:
@@ -108,6 +88,11 @@ def pool(parameters: Parameters) -> Callable[[Matrix], Matrix]:
         return sums / sizes
 
     return run
+
+
+def each_column(one: Callable[[Matrix, Any], Matrix], matrix: Matrix, learned: Matrix) -> Matrix:
+    """Return what a function makes of each column and what was learned of it."""
+    return np.stack([one(column, known) for column, known in zip(matrix.T, learned, strict=True)], axis=1)
 
 
 def known_quantiles(parameters: Parameters) -> tuple[Matrix, Matrix]:
@@ -153,6 +138,14 @@ def products(parameters: Parameters) -> Callable[[Matrix], Matrix]:
         return product
 
     return run
+
+
+def _by_exponent(
+    transforms: dict[str, Callable[[Matrix, Any], Matrix]], parameters: Parameters
+) -> Callable[[Matrix], Matrix]:
+    exponents = parameters.array("exponents", "f", 1)
+    transform = transforms[parameters.choice("method", tuple(transforms))]
+    return lambda matrix: each_column(transform, matrix, exponents)
 
 
 def _yeo_johnson(numbers: Matrix, exponent: float) -> Matrix:
