@@ -121,12 +121,13 @@ def _assemble(fitted: Fitted, recipe: Recipe | None, where: Callable[[str], str]
     metrics, sliced = _measure(fitted, signature, on_train, on_test, positive, recipe.acceptance if recipe else None)
     limits = _judge(recipe, metrics, sliced, len(content) / 1e6, where) if fitted.measured else ()
     say("holding the serving engine to the pipeline's answers")
-    refused = check_engine(content, signature, fitted.test[columns], on_test)
+    engine = SklearnEngine(joblib.load(io.BytesIO(content)), signature)
+    refused = check_engine(engine, signature, fitted.test[columns], on_test)
     say("compiling, and proving it equal")
     frames = [fitted.train[columns]] if fitted.test is fitted.train else [fitted.train[columns], fitted.test[columns]]
     compiled, proof = compile_and_prove(content, signature, frames)
     golden = golden_examples(fitted.train[columns], signature, on_train)
-    check_alike(content, signature, golden)
+    check_alike(engine, signature, golden)
     facts = {
         "model": fitted.name,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -162,7 +163,7 @@ def _assemble(fitted: Fitted, recipe: Recipe | None, where: Callable[[str], str]
     return Candidate(files, facts, recipe)
 
 
-def check_engine(content: bytes, signature: Signature, frame: pd.DataFrame, outputs: Outputs) -> tuple[str, ...]:
+def check_engine(engine: SklearnEngine, signature: Signature, frame: pd.DataFrame, outputs: Outputs) -> tuple[str, ...]:
     """Hold the engine, fed with raw instances, to the pipeline's own answers on a frame; return notes.
 
     Raises ArtifactRefused at the first row that differs: an endpoint that answers otherwise must not exist.
@@ -170,7 +171,6 @@ def check_engine(content: bytes, signature: Signature, frame: pd.DataFrame, outp
     validator = Validator(signature)
     instances = raw_instances(frame, signature.features)
     positions, fault = _valid(validator, instances)
-    engine = SklearnEngine(joblib.load(io.BytesIO(content)), signature)
     # Alone, too: a pipeline that looks at the other rows of a request gives a caller no answer to rely on.
     for asked in ([positions] if positions else []) + [[position] for position in positions[:ASKED_ALONE]]:
         rows = Instances([instances[position] for position in asked], str)
@@ -188,9 +188,8 @@ def check_engine(content: bytes, signature: Signature, frame: pd.DataFrame, outp
     return (f"{text}, such as {fault['at']}: expected {fault['expected']}, found {fault['found']}",)
 
 
-def check_alike(content: bytes, signature: Signature, golden: Sequence[GoldenExample]) -> None:
+def check_alike(engine: SklearnEngine, signature: Signature, golden: Sequence[GoldenExample]) -> None:
     """Hold the engine to golden examples as a load will; raises ArtifactRefused where a few rows answer otherwise."""
-    engine = SklearnEngine(joblib.load(io.BytesIO(content)), signature)
     try:
         replay(signature, engine, Validator(signature), golden)
     except LoadFailed as error:
