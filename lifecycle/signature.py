@@ -69,13 +69,9 @@ def _within_limits(pipeline: Any, frame: pd.DataFrame, form: Form, feature: Feat
     for largest in LARGEST:
         probe = pd.concat([frame.iloc[:1]] * 2, ignore_index=True)
         probe[feature.name] = pd.array([largest, -largest], dtype=frame[feature.name].dtype)
-        if _takes(pipeline, as_input(probe, form)):
+        if _has(pipeline, "predict", as_input(probe, form)):
             return feature if largest == LARGEST[0] else feature.model_copy(update={"largest": largest})
     return feature
-
-
-def _takes(pipeline: Any, rows: Any) -> bool:
-    return _has(pipeline, "predict", rows)
 
 
 def _has(pipeline: Any, method: str, rows: Any) -> bool:
