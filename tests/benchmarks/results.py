@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tests.benchmarks.measures import Load, percentile
+from tests.benchmarks.pipelines import PIPELINES
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,15 @@ class Target:
     at_least: bool = False
 
 
-MODELS = ("forest", "boosting", "text", "linear")
 TARGETS = (
-    Target("cold start, baked / naive", "cold_seconds", "ours", "naive", dict.fromkeys(MODELS, 0.30)),
-    Target("cold start, from a bucket / naive", "cold_seconds", "bucket", "naive", dict.fromkeys(MODELS, 0.50)),
+    Target("cold start, baked / naive", "cold_seconds", "ours", "naive", dict.fromkeys(PIPELINES, 0.30)),
+    Target("cold start, from a bucket / naive", "cold_seconds", "bucket", "naive", dict.fromkeys(PIPELINES, 0.50)),
     Target(
         "p50 / naive", "p50_us", "ours", "naive", {"forest": 1 / 30, "boosting": 1 / 15, "text": 0.2, "linear": 0.2}
     ),
-    Target("p50 / onnxruntime", "p50_us", "ours", "onnx", dict.fromkeys(MODELS, 1.5)),
+    Target("p50 / onnxruntime", "p50_us", "ours", "onnx", dict.fromkeys(PIPELINES, 1.5)),
     Target("requests a second / naive", "requests_per_second", "ours", "naive", {"forest": 40, "text": 6}, True),
-    Target("resident memory / naive", "memory_mb", "ours", "naive", dict.fromkeys(MODELS, 0.4)),
+    Target("resident memory / naive", "memory_mb", "ours", "naive", dict.fromkeys(PIPELINES, 0.4)),
 )
 OWN = "own time / echo"
 OWN_WANTED = 2.0
