@@ -14,7 +14,7 @@ PINNED := build/pins/$(MODEL)
 LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
-.PHONY: help serve test lint format types check lock bench load clean
+.PHONY: help serve test lint format types check lock bench load clients clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ load: $(READY) ## Run the long tests: stress, faults and fuzzing at length
 
 bench: $(READY) ## Measure cold start, latency and throughput beside the handler everyone writes first
 	@$(BIN)/python -m tests.benchmarks
+
+clients: $(READY) ## Make environments of other people's clients, which docs/dialects.md is then tested with
+	@$(BIN)/python -m tests.clients
 
 lint: $(READY) ## Check format and style
 	@$(BIN)/ruff format --check .

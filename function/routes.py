@@ -126,6 +126,8 @@ ROUTES = (
     Route("GET", "/v2/models", "v2", reads="dialects.v2.metadata:models"),
     Route("GET", "/v2/models/stats", "v2", reads="dialects.v2.metadata:statistics"),
     Route("POST", "/v2/repository/index", "v2", reads="dialects.v2.metadata:index"),
+    Route("GET", "/v2/systemsharedmemory/status", "v2", reads="dialects.v2.metadata:regions"),
+    Route("GET", "/v2/cudasharedmemory/status", "v2", reads="dialects.v2.metadata:regions"),
     *(Route("GET", path, "v2", reads="dialects.v2.metadata:model") for path in V2_MODEL),
     *(Route("GET", f"{path}/ready", "v2", reads="dialects.v2.metadata:ready") for path in V2_MODEL),
     *(Route("GET", f"{path}/config", "v2", reads="dialects.v2.metadata:config") for path in V2_MODEL),
@@ -177,7 +179,7 @@ class Table:
         for pattern, template in self._patterns:
             if match := pattern.match(path):
                 return template, match.groupdict()
-        raise UnknownPath(f"Nothing lives here. Known paths: {', '.join(self._methods)}.")
+        raise UnknownPath("Nothing lives here; GET / lists the known paths.")
 
 
 def is_wrapper(content: Mapping[str, Any], name: str, names: frozenset[str]) -> bool:

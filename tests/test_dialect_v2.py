@@ -76,6 +76,7 @@ def test_tritonclient_reads_what_the_server_says_of_itself(client_of_triton: Any
         for tensor in metadata["inputs"]
     ]
     assert client.get_model_repository_index() == [{"name": MODEL, "version": "1", "state": "READY"}]
+    assert client.get_system_shared_memory_status() == client.get_cuda_shared_memory_status() == []
 
 
 def test_statistics_count_what_was_answered_and_refused(client_of_triton: Any) -> None:

@@ -21,11 +21,11 @@ from rich.table import Table
 from tests.benchmarks import measures, versions
 from tests.benchmarks.contenders import BUCKET, CONTENDERS, HERE, Contender, Setting, native_body
 from tests.benchmarks.measures import LARGE_ROWS, QUICK, Plan
-from tests.benchmarks.peers import PeerError
 from tests.benchmarks.pipelines import PIPELINES
 from tests.benchmarks.results import Result, Verdict, compared, result, verdicts
 from tests.benchmarks.servers import ContenderError, compile_sources, server_cpus, storage_double
 from tests.benchmarks.versions import ROOT, LifecycleError
+from tests.environments import EnvironmentFault
 
 COLUMNS = {
     "contender": ("contender", "{}"),
@@ -157,7 +157,7 @@ def made(names: tuple[str, ...], setting: Setting) -> Iterator[Contender]:
     for name in dict.fromkeys(names):
         try:
             yield CONTENDERS[name](setting)
-        except PeerError as error:
+        except EnvironmentFault as error:
             progress.print(f"{setting.version.model}: {name} is left out: {error}")
 
 

@@ -107,6 +107,11 @@ def statistics(_: Incoming, served: Served) -> Reply:
     return _reply({"model_stats": [of_model]})
 
 
+def regions(_: Incoming, __: Served) -> Reply:
+    """Return the regions of shared memory that are known: none, for none can be registered."""
+    return _reply([])
+
+
 def describe(served: Served) -> schemas.Description:
     """Return the schemas of the protocol, with this model's tensors."""
     signature = served.signature
@@ -161,6 +166,7 @@ def describe(served: Served) -> schemas.Description:
             "model": (JSON, {"type": "object", "required": ["name", "versions", "platform", "inputs", "outputs"]}),
             "ready": (JSON, schemas.object_of({"name": schemas.TEXT, "ready": {"const": True}})),
             "config": (JSON, {"type": "object", "required": ["name", "max_batch_size", "input", "output"]}),
+            "regions": (JSON, schemas.list_of({}, maxItems=0)),
             "statistics": (JSON, {"type": "object", "required": ["model_stats"]}),
         },
     )
