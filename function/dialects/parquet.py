@@ -6,9 +6,10 @@ Format: https://parquet.apache.org/docs/file-format/
 from typing import TYPE_CHECKING, Any
 
 from function.call import Answered, Call, Incoming, Reply, Served
-from function.dialects import columnar, native, parquet_pages
+from function.dialects import columnar, native, parquet_heads
 from function.dialects.columnar import arrow, check_decoded, check_rows, check_schema, reading
 from function.dialects.native import refuse
+from function.dialects.parquet_heads import Chunk
 from function.errors import InvalidBody
 
 if TYPE_CHECKING:
@@ -19,19 +20,23 @@ __all__ = ["MEDIA_TYPE", "describe", "parse", "refuse", "render"]
 MEDIA_TYPE = "application/vnd.apache.parquet"
 # Of lists in the footer, which cost far more memory than bytes: columns, row groups.
 MAX_FOOTER_LIST = 10_000
+# Encodings, by number, that pyarrow does not read into dictionaries. In the second one, texts share their starts, so
+# that few bytes become any number.
+UNREAD = {6: "DELTA_LENGTH_BYTE_ARRAY", 7: "DELTA_BYTE_ARRAY"}
 LEAST_PAGE = 512  # bytes that a page counts for beside its own, so that empty ones without end come to an end
 
 
 def parse(incoming: Incoming, served: Served) -> Call:
     """Read a body; raises MalformedBody, InvalidBody, TooManyInstances, BodyTooLarge or UnsupportedMediaType."""
+    body = incoming.body
     arrow()
     with reading("Parquet"):
-        file = _open(incoming.body, served)
-        names = check_schema(file.schema_arrow, served.signature)
-        groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
-        check_rows(max(file.metadata.num_rows, sum(group.num_rows for group in groups)), served)
-        _check_pages(incoming.body, groups)
-        table = file.read(names, use_threads=False)
+        footer = parquet_heads.footer(body)
+        names = check_schema(_open(body).schema_arrow, served.signature)
+        check_rows(footer.rows, served)
+        _check_pages(body, footer.chunks)
+        # Texts stay in dictionaries: a long one that all rows share would be copied for each.
+        table = _open(body, read_dictionary=names).read(names, use_threads=False)
         return columnar.call(table, incoming.headers, served, MEDIA_TYPE)
 
 
@@ -52,40 +57,26 @@ def describe(served: Served) -> "Description":
     return columnar.describe(MEDIA_TYPE, "Parquet", served)
 
 
-def _open(body: bytes, served: Served) -> Any:
-    """Return a file whose texts stay in dictionaries: a long one that all rows share would be copied for each."""
+def _open(body: bytes, **how: Any) -> Any:
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(
-        arrow().BufferReader(body),
-        read_dictionary=sorted(served.signature.names),
-        pre_buffer=False,
-        thrift_container_size_limit=MAX_FOOTER_LIST,
-    )
+    source = arrow().BufferReader(body)
+    return pq.ParquetFile(source, pre_buffer=False, thrift_container_size_limit=MAX_FOOTER_LIST, **how)
 
 
-def _check_pages(body: bytes, groups: list[Any]) -> None:
+def _check_pages(body: bytes, chunks: list[Chunk]) -> None:
     """Raise BodyTooLarge or InvalidBody for what would take too much memory.
 
     The footer says how much that is, but nothing holds it to that; the head of each page says what memory is taken.
     """
-    chunks = [group.column(column) for group in groups for column in range(group.num_columns)]
-    check_decoded(sum(chunk.total_uncompressed_size for chunk in chunks))
-    sizes = [chunk.total_compressed_size for chunk in chunks]
-    if min(sizes) < 0 or sum(sizes) > len(body):
+    check_decoded(sum(chunk.decoded for chunk in chunks))
+    if sum(chunk.size for chunk in chunks) > len(body):
         raise ValueError("the same pages are used several times")
-    decoded = count = 0
+    decoded = 0
     for chunk in chunks:
-        for page in parquet_pages.pages(body, _start(chunk), chunk.total_compressed_size):
-            decoded += page.decoded
-            count += 1
-            check_decoded(decoded + LEAST_PAGE * count)
-            if page.encoding == parquet_pages.SHARED_STARTS:
-                column = chunk.path_in_schema
-                raise InvalidBody(f"The column {column[:64]} is encoded as DELTA_BYTE_ARRAY; write it as PLAIN.")
-
-
-def _start(chunk: Any) -> int:
-    """Return where a column's first page begins."""
-    first = chunk.dictionary_page_offset  # older writers do not tell of it, or write 0
-    return int(min(chunk.data_page_offset, first or chunk.data_page_offset))
+        for page in parquet_heads.pages(body, chunk):
+            decoded += page.decoded + LEAST_PAGE
+            check_decoded(decoded)
+            if page.encoding in UNREAD:
+                name = chunk.name[:64]
+                raise InvalidBody(f"The column {name} is encoded as {UNREAD[page.encoding]}; write it as PLAIN.")
