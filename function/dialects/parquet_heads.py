@@ -79,8 +79,8 @@ def _chunk(column: dict[int, Any], rows: int) -> Chunk:
     path = ".".join(name.decode() for name in _list_of(bytes, fields[PATH]))
     start = _size(fields[DATA_OFFSET])
     first = _size(fields.get(DICTIONARY_OFFSET, 0))  # some writers do not tell of it, or write 0
-    sizes = [_size(fields[field]) for field in (SIZE, DECODED_SIZE)]
-    return Chunk(path, min(start, first or start), *sizes, rows, _size(fields[VALUES]))
+    size, decoded, values = (_size(fields[field]) for field in (SIZE, DECODED_SIZE, VALUES))
+    return Chunk(path, min(start, first or start), size, decoded, rows, values)
 
 
 def _page(fields: dict[int, Any], chunk: Chunk) -> Page:
