@@ -228,12 +228,13 @@ def test_every_path_is_documented_and_described(published: Callable[[str], Versi
 
 
 def test_what_routes_name_exists() -> None:
-    """Each route's reader is a function of its module, and each dialect that a body may speak a module with all four."""
+    """Each route's reader is a function of its module, and each dialect that a body may speak is a whole one."""
     for route in ROUTES:
         module, _, name = route.reads.partition(":")
         if route.kind == "read":
             assert callable(getattr(importlib.import_module(f"function.{module}"), name)), route
-        for dialect in [route.dialect, *(route.takes.dialects if route.kind == "predict" else [])]:
+        spoken = route.takes.dialects if route.kind == "predict" else []
+        for dialect in (route.dialect, *spoken):
             for name in ("parse", "render", "refuse", "describe"):
                 if (dialect, name) not in {("ndjson", "parse")}:  # answered line by line, by `chunks`
                     assert callable(getattr(load_dialect(dialect), name)), (dialect, name)
