@@ -40,7 +40,7 @@ def read_outcomes(body: bytes, served: Served) -> list[Outcome]:
         extra = [name for name in content if name != "outcomes"]
         if extra:
             raise unknown_names(extra, 'nothing beside "outcomes"')
-        rows, at = as_rows(content["outcomes"], "/outcomes", MAX_OUTCOMES)
+        rows, at, _ = as_rows(content["outcomes"], "/outcomes", MAX_OUTCOMES)
     else:
         rows, at = [content], lambda _: ""
     details = [fault for index, row in enumerate(rows) for fault in _faults(row, at(index), served.signature)]

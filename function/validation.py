@@ -1,6 +1,7 @@
 """Instances to columns, held against the signature: every fault of every instance, or columns to be trusted."""
 
 import difflib
+import functools
 import itertools
 import math
 import re
@@ -38,10 +39,15 @@ EXACT = 2.0**53  # a float beyond this may be another integer rounded
 
 
 class Instances(NamedTuple):
-    """What a request holds: rows as they came, and the JSON pointer to each."""
+    """What a request holds: rows as they came, and the JSON pointer to each and to its values."""
 
     rows: Sequence[Any]
     at: Callable[[int], str]
+    value_at: Callable[[int, str], str] | None = None  # by row and key, where values do not stand below their row
+
+    def pointer(self, index: int, key: str) -> str:
+        """Return the JSON pointer to a row's value; the key is its name, escaped, or its position."""
+        return f"{self.at(index)}/{key}" if self.value_at is None else self.value_at(index, key)
 
 
 class Marks(NamedTuple):
@@ -81,7 +87,7 @@ class Validator:
                 continue
             invalid += 1
             if len(details) < MAX_DETAILS:
-                details += self._faults(instance, instances.at(index))[: MAX_DETAILS - len(details)]
+                details += self._faults(instances, index)[: MAX_DETAILS - len(details)]
         if invalid:
             raise _invalid(invalid, len(instances.rows), details)
         return self._as_columns(rows)
@@ -95,7 +101,7 @@ class Validator:
             if row is not None:
                 rows.append(row)
             else:
-                refused[index] = _invalid(1, 1, self._faults(instance, instances.at(index))[:MAX_DETAILS])
+                refused[index] = _invalid(1, 1, self._faults(instances, index)[:MAX_DETAILS])
         return self._as_columns(rows), refused
 
     def _as_columns(self, rows: list[dict[str, Value]]) -> Columns:
@@ -150,38 +156,42 @@ class Validator:
         }
         return {**named, **missing} if missing else named
 
-    def _faults(self, instance: Any, where: str) -> list[Detail]:
+    def _faults(self, instances: Instances, index: int) -> list[Detail]:
         """Return all that is wrong with an instance, as far as it fits an answer."""
+        instance = instances.rows[index]
         named = self._named(instance)
         if not isinstance(named, dict):
-            return [Detail(at=where, expected=self._row_text(), found=found(instance))]
+            return [Detail(at=instances.at(index), expected=self._row_text(), found=found(instance))]
+        place = functools.partial(instances.pointer, index)
         unknown = itertools.islice((name for name in named if name not in self._features), MAX_DETAILS)
-        faults = [self._unknown(where, name) for name in unknown]
+        faults = [self._unknown(place, name) for name in unknown]
         known = {name: named[name] for name in self._names if name in named}
         try:
             self._validate(self._with_missing(known))
         except ValidationError as error:
-            faults += self._value_faults(error, where, self._positions if isinstance(instance, list) else None)
+            faults += self._value_faults(error, place, self._positions if isinstance(instance, list) else None)
         return faults
 
-    def _value_faults(self, error: ValidationError, where: str, positions: dict[str, str] | None) -> list[Detail]:
+    def _value_faults(
+        self, error: ValidationError, place: Callable[[str], str], positions: dict[str, str] | None
+    ) -> list[Detail]:
         """Return one fault a feature, however many alternatives pydantic tried for it."""
         faults: dict[str, Detail] = {}
         for line in error.errors(include_url=False, include_context=False):
             name = str(line["loc"][0])
             if name not in faults:
-                at = f"{where}/{_escape(positions[name] if positions else name)}"
+                at = place(positions[name] if positions else escape(name))
                 text = "nothing" if line["type"] == "missing" else found(line["input"])
                 faults[name] = Detail(at=at, expected=expected(self._features[name]), found=text)
         return list(faults.values())
 
-    def _unknown(self, where: str, name: str) -> Detail:
+    def _unknown(self, place: Callable[[str], str], name: str) -> Detail:
         close = difflib.get_close_matches(name[:FOUND_LENGTH], self._names, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else f", which are {', '.join(self._names[:CATEGORIES_SHOWN])}"
         if len(self._names) > CATEGORIES_SHOWN and not close:
             hint += ", ..."
         text = f"one of the model's {len(self._names)} features{hint}"
-        return Detail(at=f"{where}/{_escape(name[:FOUND_LENGTH])}", expected=text, found="a name that it does not have")
+        return Detail(at=place(escape(name[:FOUND_LENGTH])), expected=text, found="a name that it does not have")
 
     def _row_text(self) -> str:
         count = len(self._names)
@@ -212,7 +222,7 @@ def expected(feature: Feature) -> str:
             "number": "a number",
             "boolean": "true or false",
             "text": "text",
-            "datetime": f"a date and time with{'' if _is_aware(feature) else 'out'} offset, such as {feature.example}",
+            "datetime": f"a date and time with{'' if is_aware(feature) else 'out'} offset, such as {feature.example}",
         }[feature.type]
         limits = _limits(feature)
         if limits.shown:
@@ -271,7 +281,7 @@ def _plain(feature: Feature) -> Any:
         case "text":
             return str
         case "datetime":
-            moment = AwareDatetime if _is_aware(feature) else NaiveDatetime
+            moment = AwareDatetime if is_aware(feature) else NaiveDatetime
             return Annotated[moment, Strict(False), BeforeValidator(_require_text)]
 
 
@@ -287,7 +297,8 @@ def _require_text(value: Any) -> Any:
     return value
 
 
-def _is_aware(feature: Feature) -> bool:
+def is_aware(feature: Feature) -> bool:
+    """Tell whether a date and time has an offset."""
     return "," in feature.dtype  # datetime64[us, UTC]
 
 
@@ -334,10 +345,11 @@ def _categories_text(categories: Sequence[Label]) -> str:
 
 
 def _detail(where: str, name: str, text: str, value: Value) -> Detail:
-    return Detail(at=f"{where}/{_escape(name)}", expected=text, found=found(value))
+    return Detail(at=f"{where}/{escape(name)}", expected=text, found=found(value))
 
 
-def _escape(name: str) -> str:
+def escape(name: str) -> str:
+    """Return a name as it stands in a JSON pointer."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
