@@ -1,12 +1,13 @@
 """JSON bodies: decoded within bounds, and what is wrong with one that is no known form."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 from pydantic_core import from_json
 
+from function.call import Answered
 from function.contract import Method, Signature
 from function.errors import Detail, InvalidBody, MalformedJson, TooManyInstances
 from function.validation import Instances, found
@@ -46,6 +47,18 @@ def as_rows(rows: Any, at: str, max_instances: int) -> Instances:
 def available_outputs(signature: Signature) -> list[str]:
     """Return the words that `parameters.outputs` takes for this model."""
     return [word for word, method in OUTPUTS.items() if method in signature.methods]
+
+
+def output(word: str, answered: Answered) -> Any:
+    """Return what a word of the JSON dialects stands for, an entry an instance."""
+    return answered.chances if word == "probabilities" else answered.outputs[OUTPUTS[word]]
+
+
+def check_beside(content: Mapping[str, Any], wrapper: str, allowed: Sequence[str]) -> None:
+    """Raise InvalidBody for names beside a wrapper that have no place there."""
+    if extra := [name for name in content if name != wrapper and name not in allowed]:
+        text = " and ".join(f'"{name}"' for name in allowed)
+        raise unknown_names(extra, f'only {text} beside "{wrapper}"')
 
 
 def check_count(count: int, max_instances: int) -> None:

@@ -6,7 +6,7 @@ import orjson
 
 from function.call import JSON, Answered, Call, Incoming, Reply, Served, usual_methods
 from function.contract import Method, Signature
-from function.dialects.json_body import OUTPUTS, as_rows, available_outputs, invalid, unknown_names
+from function.dialects.json_body import OUTPUTS, as_rows, available_outputs, check_beside, invalid
 from function.errors import PilotlightError
 from function.routes import is_wrapper
 from function.validation import Instances, found
@@ -152,9 +152,7 @@ def ready(_: Incoming, served: Served) -> Reply:
 
 
 def _only(content: dict[str, Any], key: str) -> None:
-    extra = [name for name in content if name not in (key, "parameters")]
-    if extra:
-        raise unknown_names(extra, f'only "parameters" beside "{key}"')
+    check_beside(content, key, ("parameters",))
     if not isinstance(content[key], (list, dict)):  # a union would be made anew at each request
         raise invalid(f"/{key}", "a list" if key == "instances" else "an object or a list", found(content[key]))
 
