@@ -43,7 +43,7 @@ def prepare(exchange: Exchange, spoken: str) -> Prepared:
     route, model, served, incoming, facts = exchange
     start = time.perf_counter()
     if spoken == JSON:
-        incoming.content = read_json(incoming.body, served.max_instances)
+        incoming.content = read_json(incoming.body, served.max_instances, route.takes.lists_per_instance)
         spoken = route.takes.by_shape(incoming.content, served.signature.names)
     facts.dialect = spoken
     dialect = load_dialect(spoken)

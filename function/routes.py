@@ -30,6 +30,7 @@ class Takes(NamedTuple):
     wrappers: Mapping[str, str] = {}  # names that wrap instances in a JSON object, and the dialects that have them
     array: str = "native"  # of a JSON array
     bare: str = "native"  # of any other JSON
+    lists_per_instance: int = 1  # and objects, which bound what a body's JSON may cost
 
     @property
     def dialects(self) -> list[str]:
@@ -85,6 +86,7 @@ _PREDICT = Takes(
     media={**TABLES, **LINE_MEDIA},
     wrappers={"instances": "native", "features": "native", "calls": "bigquery"},
     array="vetiver",
+    lists_per_instance=2,  # an argument of type JSON is an object in the list that is a call
 )
 _INVOCATIONS = Takes(
     media={"text/csv": "mlflow", **LINE_MEDIA},
@@ -112,14 +114,16 @@ ROUTES = (
     Route("GET", "/health/ready", "native", reads="dialects.native:ready"),
     Route("POST", "/invocations", "mlflow", "predict", _INVOCATIONS),
     Route("GET", "/ping", "mlflow", reads="dialects.mlflow:ping"),
+    Route("GET", "/health", "mlflow", reads="dialects.mlflow:ping"),
     Route("GET", "/version", "mlflow", reads="dialects.mlflow:version", unloaded=True),
     Route("GET", "/metadata", "vetiver", reads="dialects.vetiver:metadata"),
     Route("GET", "/prototype", "vetiver", reads="dialects.vetiver:prototype"),
     Route("GET", "/v1/models", "v1", reads="dialects.v1:models"),
-    *(Route("GET", path, "v1", reads="dialects.v1:status") for path in V1_MODEL),
     *(Route("GET", f"{path}/metadata", "v1", reads="dialects.v1:metadata") for path in V1_MODEL),
     *(Route("POST", f"{path}:predict", "v1", "predict", _V1) for path in V1_MODEL),
     *(Route("POST", f"{path}:explain", "v1", reads="dialects.v1:explain") for path in V1_MODEL),
+    # After those above, for a place takes whatever has no slash, the colon too.
+    *(Route("GET", path, "v1", reads="dialects.v1:status") for path in V1_MODEL),
     Route("GET", "/v2", "v2", reads="dialects.v2.metadata:server"),
     Route("GET", "/v2/health/live", "v2", reads="dialects.native:live", unloaded=True),
     Route("GET", "/v2/health/ready", "v2", reads="dialects.native:ready"),
@@ -140,16 +144,17 @@ class Table:
     """The routes of an endpoint, by path and method."""
 
     def __init__(self, *, predict_path: str = "", health_path: str = "") -> None:
-        """Add the paths that Vertex AI chooses; where it chooses one of ours, ours speaks its dialect too."""
+        """Add the paths that Vertex AI chooses; where it chooses one of ours, its `instances` are meant as it does."""
         self._methods: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[re.Pattern[str], str]] = []
-        chosen = []
+        for route in ROUTES:
+            self._methods.setdefault(route.path, {})[route.method] = route
         if predict_path:
-            chosen.append(Route("POST", predict_path, "vertex", "predict", _VERTEX))
+            at_path = self._methods.setdefault(predict_path, {})
+            at_path["POST"] = _with_vertex(at_path.get("POST"), predict_path)
         if health_path:
-            chosen.append(Route("GET", health_path, "native", reads="dialects.native:ready"))
-        for route in (*ROUTES, *chosen):
-            self._methods.setdefault(route.path, {}).setdefault(route.method, route)
+            ready = Route("GET", health_path, "native", reads="dialects.native:ready")
+            self._methods.setdefault(health_path, {})["GET"] = ready
         self.routes = [route for methods in self._methods.values() for route in methods.values()]
 
     def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
@@ -185,6 +190,12 @@ class Table:
 def is_wrapper(content: Mapping[str, Any], name: str, names: frozenset[str]) -> bool:
     """Tell whether an object's name wraps instances, rather than being one of a model's features."""
     return name in content and (name not in names or isinstance(content[name], list | dict))
+
+
+def _with_vertex(ours: Route | None, path: str) -> Route:
+    if ours is None or ours.kind != "predict":
+        return Route("POST", path, "vertex", "predict", _VERTEX)
+    return ours._replace(takes=ours.takes._replace(wrappers={**ours.takes.wrappers, "instances": "vertex"}))
 
 
 def _is_utf8(parameter: str) -> bool:
