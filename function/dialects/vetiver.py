@@ -57,7 +57,7 @@ def metadata(_: Incoming, served: Served) -> Reply:
         "user": user,
         "version": str(manifest.version),
         "url": None,
-        "required_pkgs": sorted(manifest.libraries),
+        "required_pkgs": sorted(set(manifest.libraries) - {"python"}),
         "python_version": list(sys.version_info),
     }
     return Reply(orjson.dumps(answer))
