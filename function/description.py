@@ -30,7 +30,7 @@ from function.errors import (
     UnknownPath,
     UnsupportedMediaType,
 )
-from function.routes import Route
+from function.routes import TABLES, Route
 from function.schemas import Description, Schema, any_of, components, example
 from function.validation import expected
 
@@ -104,14 +104,14 @@ def _operation(route: Route, served: Served, describe: Describe) -> dict[str, An
 
 def _predicting(route: Route, describe: Describe) -> dict[str, Any]:
     """Describe a path of predictions: what any of its dialects takes and gives."""
-    dialects = route.takes.dialects
-    requests: dict[str, list[Schema]] = {}
+    takes, dialects = route.takes, route.takes.dialects
+    requests = {JSON: [describe(dialect).request for dialect in takes.of_json]}
+    for media, dialect in takes.media.items():  # a table is the same, whichever dialect answers it
+        requests[media] = [describe(TABLES.get(media, dialect)).request]
     answers: dict[str, list[Schema]] = {}
-    for dialect in dialects:
-        described = describe(dialect)
-        for media in [known for known, spoken in route.takes.media.items() if spoken == dialect] or [JSON]:
-            requests.setdefault(media, []).append(described.request)
-        answers.setdefault(described.answer_media, []).append(described.answer)
+    for described in map(describe, dialects):
+        for media, schema in {described.answer_media: described.answer, **described.more_answers}.items():
+            answers.setdefault(media, []).append(schema)
     content = {media: {"schema": any_of(schemas)} for media, schemas in requests.items()}
     content[JSON] |= {"example": describe(route.dialect).example}
     answer = _content({media: any_of(schemas) for media, schemas in answers.items()}, "The predictions, in order")

@@ -161,7 +161,7 @@ class InvalidInstances(RequestError):
     status = 422
     code = "invalid_instances"
 
-    def __init__(self, message: str, details: list[Detail], invalid: int) -> None:
+    def __init__(self, message: str, details: list[Detail] | None = None, invalid: int = 0) -> None:
         super().__init__(message, details)
         self.invalid = invalid
 

@@ -33,11 +33,16 @@ class Takes(NamedTuple):
     lists_per_instance: int = 1  # and objects, which bound what a body's JSON may cost
 
     @property
-    def dialects(self) -> list[str]:
-        """Every dialect that a body may turn out to speak."""
+    def of_json(self) -> list[str]:
+        """Every dialect that a JSON body may turn out to speak."""
         if self.anything is not None and self.anything != JSON:
             return [self.anything]
-        return list(dict.fromkeys([self.bare, *self.wrappers.values(), self.array, *self.media.values()]))
+        return list(dict.fromkeys([self.bare, *self.wrappers.values(), self.array]))
+
+    @property
+    def dialects(self) -> list[str]:
+        """Every dialect that a body may turn out to speak."""
+        return list(dict.fromkeys([*self.of_json, *self.media.values()]))
 
     def by_media(self, headers: Headers) -> str:
         """Return JSON, or the dialect of another media type; raises UnsupportedMediaType."""

@@ -29,6 +29,7 @@ class Description(NamedTuple):
     error: Schema
     example: Any = None
     answer_media: str = JSON
+    more_answers: Mapping[str, Schema] = {}  # in other media types, where the header Accept asks for one
     reads: Mapping[str, tuple[str, Schema]] = {}  # media type and schema, by the name of the function that reads it
 
 

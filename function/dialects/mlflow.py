@@ -109,6 +109,7 @@ def describe(served: Served) -> "Description":
         schemas.object_of({"predictions": schemas.list_of({})}),
         schemas.object_of({"error_code": schemas.TEXT, "message": schemas.TEXT}),
         {"dataframe_records": [schemas.example(signature)]},
+        more_answers={CSV: {"type": "string", "description": "A line an instance, without header"}},
         reads={
             "ping": (JSON, schemas.object_of({"ping": {"const": "pong"}})),
             "version": ("text/plain", schemas.TEXT),
