@@ -15,6 +15,7 @@ from lifecycle.pinning import write_pin
 from lifecycle.versions import Version
 from tests.cloud import CloudDouble
 from tests.server import ROOT, Server
+from tests.speakers import VERTEX
 from tests.toys import TOYS, publish_toy
 
 # Each worker of pytest-xdist would start a thread for each processor, and they spin while they wait for each other: one
@@ -77,6 +78,13 @@ def environment(
 def server(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Return a real process that serves the binary toy, started from another folder."""
     with Server(environment, tmp_path_factory.mktemp("elsewhere")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def spoken_to(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a real process that serves the binary toy and speaks every dialect, Vertex AI's too."""
+    with Server({**environment, **VERTEX}, tmp_path_factory.mktemp("elsewhere")) as running:
         yield running
 
 

@@ -17,7 +17,8 @@ Described = Mapping[str, Any]  # what GET /model answers
 DATATYPES = {"integer": "INT64", "number": "FP64", "boolean": "BOOL", "text": "BYTES", "datetime": "BYTES"}
 DTYPES = {"INT64": np.int64, "FP64": np.float64, "BOOL": np.bool_, "BYTES": np.object_}
 ARROW_TYPES = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_(), "text": pa.string()}
-VERTEX_PATH = "/vertex/predict"  # what AIP_PREDICT_ROUTE must be
+VERTEX_PATH = "/vertex/predict"
+VERTEX = {"AIP_PREDICT_ROUTE": VERTEX_PATH, "AIP_HEALTH_ROUTE": "/vertex/health"}  # what Vertex AI sets
 
 
 class Sent(NamedTuple):

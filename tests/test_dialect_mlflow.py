@@ -45,6 +45,14 @@ def refused(response: Any, status: int, code: str = "BAD_REQUEST") -> str:
     return answer["message"]
 
 
+def test_a_bare_array_is_sagemakers(client: TestClient) -> None:
+    """SageMaker's serializer sends rows without a name around them."""
+    for rows in ([GOOD], [list(GOOD.values())]):
+        assert (
+            client.post("/invocations", json=rows).json() == client.post("/invocations", json={"inputs": rows}).json()
+        )
+
+
 @pytest.mark.parametrize("name", TOYS)
 def test_numbers_are_those_of_the_native_dialect(name: str, serving: Callable[..., TestClient]) -> None:
     """Every form of every toy's rows gets, bit for bit, what the native dialect answers."""
@@ -155,7 +163,8 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "two-forms": ({"instances": [GOOD], "inputs": [GOOD]}, "nothing says which is meant"),
     "two-frames": ({"dataframe_split": {}, "dataframe_records": []}, "nothing says which is meant"),
     "no-form": (GOOD, "expected an object with exactly one of"),
-    "a-list": ([GOOD], "expected an object with exactly one of"),
+    "a-text": ("instances", "expected an object with exactly one of"),
+    "a-list-of-numbers": ([7], "/0: expected an object with 5 features"),
     "extra-name": ({"inputs": [ROW], "signature_name": "x"}, '/signature_name: expected only "params"'),
     "params": ({"inputs": [ROW], "params": [1]}, "/params: expected an object"),
     "params-unknown": ({"inputs": [ROW], "params": {"threshold": 1}}, "/params/threshold: expected only"),

@@ -88,6 +88,12 @@ def test_every_name_of_the_media_type_is_known(media: str, client: TestClient) -
         assert json.loads(response.text)["prediction"] in ("yes", "no")
 
 
+def test_a_line_may_wrap_its_features(client: TestClient) -> None:
+    """An instance may stand under `features`, by name or in order, as in the native format."""
+    answers = lines(client, written([GOOD, {"features": GOOD}, {"features": list(GOOD.values())}]))
+    assert len({json.dumps(answer["probabilities"]) for answer in answers}) == 1
+
+
 def test_unusual_values_are_marked_in_their_line(client: TestClient) -> None:
     """Marks stand with the line that they are about."""
     answers = lines(client, written([GOOD, {**GOOD, "age": 100_000}, GOOD]))

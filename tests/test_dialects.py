@@ -1,7 +1,7 @@
 """All dialects beside each other: the same rows get the same numbers, the same faults and the same limits."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,13 @@ from lifecycle.pinning import write_pin
 from lifecycle.recipe import read_source
 from lifecycle.training import train
 from tests.server import Server
-from tests.speakers import SPEAKERS, VERTEX_PATH, Rows, Speaker, say
+from tests.speakers import SPEAKERS, VERTEX, Rows, Speaker, say
 from tests.test_endpoint import GOOD
 from tests.toys import TOYS
 
-VERTEX = {"AIP_PREDICT_ROUTE": VERTEX_PATH, "AIP_HEALTH_ROUTE": "/vertex/health"}
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 LONG = settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 ALL = pytest.mark.parametrize("speaker", SPEAKERS, ids=[speaker.name for speaker in SPEAKERS])
-
-
-@pytest.fixture(scope="module")
-def spoken_to(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Return a real process of the binary toy that speaks Vertex AI's dialect too."""
-    with Server({**environment, **VERTEX}, tmp_path_factory.mktemp("elsewhere")) as running:
-        yield running
 
 
 @pytest.mark.parametrize("name", ["churn", "reviews", "maintenance"])
@@ -87,12 +79,12 @@ VALID = st.fixed_dictionaries(
 )
 BREAK_ANY = st.sampled_from(
     [
-        {"age": "forty"}, {"age": 40.5}, {"age": True}, {"age": None}, {"age": [40]}, {"age": {}}, {"income": "1"},
+        {"age": "forty"}, {"age": 40.5}, {"age": True}, {"age": None}, {"age": [40, 41]}, {"age": {}}, {"income": "1"},
         {"income": True}, {"income": float("inf")}, {"city": "Rom"}, {"city": 1}, {"city": None}, {"member": 1},
         {"member": None}, {"member": "true"}, {"plan": ""}, {"plan": "x" * 5000}, {"age": 2**63}, {"age": -(2**70)},
     ]
 )  # fmt: skip
-BREAK_TYPED = st.sampled_from([{"city": "Rom"}, {"plan": "premium"}, {"plan": "ünï\u0000\"',\n;"}])
+BREAK_TYPED = st.sampled_from([{"city": "Rom"}, {"plan": "premium"}, {"plan": "ünï\"',\n;"}])
 
 
 @given(rows=st.lists(VALID, min_size=1, max_size=6))
@@ -163,7 +155,7 @@ def test_every_dialect_refuses_what_is_too_large(speaker: Speaker, serving: Call
     """More bytes than a body may have is a 413 in the shape of the path's dialect."""
     client = serving("binary", MAX_BODY_MB="0.001", **VERTEX)
     model = client.get("/model").json()
-    response = say(client, speaker, [{**GOOD, "income": 1.5}] * 40, model)
+    response = say(client, speaker, [{**GOOD, "income": 1.5}] * 200, model)
     assert response.status_code == 413, response.text
     assert "error" in response.text or "detail" in response.text
 

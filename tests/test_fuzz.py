@@ -1,13 +1,17 @@
 """Requests that nobody thought of: no 5xx, and no answer that the endpoint's own OpenAPI does not describe."""
 
 import json
+from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from function.routes import ROUTES
 from tests.server import Server
 from tests.test_endpoint import GOOD
 
@@ -23,35 +27,57 @@ MODES = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGAT
 
 
 @pytest.mark.parametrize("mode", MODES, ids=["right", "wrong"])
-def test_every_described_operation_holds(mode: schemathesis.GenerationMode, server: Server) -> None:
+def test_every_described_operation_holds(mode: schemathesis.GenerationMode, spoken_to: Server) -> None:
     """Requests made from the OpenAPI, right and wrong, get an answer that the OpenAPI describes."""
-    assert _check_operations(server, mode, QUICK) == 5
+    _check_operations(spoken_to, mode, 15)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("mode", MODES, ids=["right", "wrong"])
-def test_every_described_operation_holds_for_long(mode: schemathesis.GenerationMode, server: Server) -> None:
+def test_every_described_operation_holds_for_long(mode: schemathesis.GenerationMode, spoken_to: Server) -> None:
     """The same, with fifty times as many requests."""
-    assert _check_operations(server, mode, LONG) == 5
+    _check_operations(spoken_to, mode, 750)
 
 
-def _check_operations(server: Server, mode: schemathesis.GenerationMode, how_long: settings) -> int:
-    """Call every operation of the server's own OpenAPI but the one for the document itself; return how many."""
+def _check_operations(server: Server, mode: schemathesis.GenerationMode, examples: int) -> None:
+    """Call every operation of the server's own OpenAPI."""
     document = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     operations = [result.ok() for result in document.get_all_operations()]
+    assert len(operations) == len(ROUTES) + 1  # with the two of Vertex AI, without the document itself
     for operation in operations:
+        # What is only read has nothing to vary but names in its path.
+        few = settings(
+            max_examples=examples if operation.method == "post" else max(2, examples // 10),
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize=mode is schemathesis.GenerationMode.POSITIVE,
+        )
 
         @given(case=operation.as_strategy(generation_mode=mode))
-        @how_long
+        @few
         def check(case: schemathesis.Case) -> None:
-            if case.method.upper() not in FRAMEWORK_METHODS:
-                case.validate_response(case.call())
+            response = case.call()
+            if case.method.upper() not in FRAMEWORK_METHODS and _reaches_us(response):
+                case.validate_response(response, excluded_checks=_excluded(case))
 
         try:
             check()
-        except Unsatisfiable:  # without parameters there is no wrong request
-            assert operation.method == "get"
-    return len(operations)
+        except Unsatisfiable:  # any text will do in the path, so without a body there is no wrong request
+            assert "requestBody" not in document.raw_schema["paths"][operation.path][operation.method]
+
+
+def _reaches_us(response: Any) -> bool:
+    """Tell whether an answer is ours: the framework's own has its own shape, for a path with a line break in it."""
+    return not (response.status_code == 404 and response.headers.get("content-type", [""])[0].startswith("text/plain"))
+
+
+def _excluded(case: schemathesis.Case) -> list[Any]:
+    """Return the checks that do not hold for a request."""
+    if case.path.endswith(":explain"):  # a 501, in the words of protocols that know explanations
+        return [not_a_server_error]
+    # No schema can say that columns are equally long, that data fit a shape, or what text is CSV.
+    unsaid = case.media_type not in (None, "application/json") or case.path.startswith(("/v1/", "/v2/", "/invocations"))
+    return [positive_data_acceptance] if unsaid else []
 
 
 JSON_VALUES = st.recursive(

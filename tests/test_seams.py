@@ -72,7 +72,9 @@ def test_imports_point_one_way(folder: str, never: tuple[str, ...]) -> None:
         assert not [name for name in imports(path) if name.partition(".")[0] in never], path
 
 
-DIALECTS = {dialect for route in ROUTES for dialect in (route.dialect, *route.takes.dialects)} - {"native"}
+DIALECTS = ({dialect for route in ROUTES for dialect in (route.dialect, *route.takes.dialects)} | {"vertex"}) - {
+    "native"
+}
 
 # In function/, a module imports only from the layers above its own.
 LAYERS = [
@@ -83,10 +85,10 @@ LAYERS = [
     {f"function.engines.operations.{module}" for module in operations.MODULES.values()},
     {"function.engines.sklearn_engine", "function.engines.numpy_engine"},
     {"function.call", "function.routes", "function.coding", "function.intake", "function.schemas", "function.model"},
-    {f"function.dialects.{shared}" for shared in ("json_body", "layouts", "table")},
-    {"function.feedback", "function.dialects.native", "function.dialects.columnar", "function.dialects.parquet_heads"},
+    {"function.dialects", *(f"function.dialects.{shared}" for shared in ("json_body", "table", "parquet_heads"))},
+    {"function.feedback", "function.dialects.native", "function.dialects.layouts", "function.dialects.columnar"},
     {f"function.dialects.{name}" for name in (*DIALECTS, "v2.inputs", "v2.metadata", "v2.outputs", "v2.tensors")},
-    {"function.dialects", "function.record", "function.docs"},
+    {"function.record", "function.docs"},
     {"function.description", "function.prediction"},
     {"function.endpoint"},
     {"function.main"},

@@ -3,9 +3,9 @@
 Formats: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally and
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html. A body holds exactly one of
 `dataframe_split` (`data`, mostly with `columns`; `index` is passed over), `dataframe_records`, `instances` and `inputs`
-(rows, for a model of one feature bare values, for `inputs` also columns by name), or is CSV. An answer is
-`{"predictions": [...]}`, or CSV without header where the header Accept begins with text/csv. MLflow chooses between
-methods when a model is logged, by `pyfunc_predict_fn`; here `params` takes that name, so
+(rows, for a model of one feature bare values, for `inputs` also columns by name), or is CSV, or SageMaker's bare array
+of rows. An answer is `{"predictions": [...]}`, or CSV without header where the header Accept begins with text/csv.
+MLflow chooses between methods when a model is logged, by `pyfunc_predict_fn`; here `params` takes that name, so
 `{"params": {"pyfunc_predict_fn": "predict_proba"}}` gets lists of probabilities in the order of the classes.
 """
 
@@ -45,10 +45,12 @@ def parse(incoming: Incoming, served: Served) -> Call:
     """Read a body; raises InvalidBody, MalformedBody or TooManyInstances."""
     wants_csv = _media(incoming.headers, b"accept") == CSV
     if _media(incoming.headers, b"content-type") == CSV:
-        from function.dialects import csv  # type: ignore[attr-defined, unused-ignore]  # not on every branch yet
+        from function.dialects import csv
 
         return Call(csv.instances(incoming, served), ("predict",), wants_csv)
     content, signature = incoming.content, served.signature
+    if isinstance(content, list):
+        return Call(read_rows(content, "", served), ("predict",), wants_csv)
     if not isinstance(content, dict):
         raise invalid("", FORMS, found(content))
     wrapper = next((name for name in WRAPPERS if is_wrapper(content, name, signature.names)), None)
@@ -101,9 +103,8 @@ def describe(served: Served) -> "Description":
     }
     params = schemas.object_of({CHOICE: {"enum": list(signature.methods)}}, [])
     params["type"] = ["object", "null"]
-    request = schemas.any_of(
-        [schemas.object_of({wrapper: schema, "params": params}, [wrapper]) for wrapper, schema in forms.items()]
-    )
+    wrapped = [schemas.object_of({wrapper: schema, "params": params}, [wrapper]) for wrapper, schema in forms.items()]
+    request = schemas.any_of([*wrapped, rows])
     return schemas.Description(
         request,
         schemas.object_of({"predictions": schemas.list_of({})}),

@@ -1,7 +1,8 @@
 """Newline-delimited JSON: an instance a line in, an answer or an error a line out, each line on its own.
 
-Format: https://github.com/ndjson/ndjson-spec. A line is an object by name, or a list in the order of GET /model. Lines
-of white space alone are passed over. Answers come in the order of the lines; `line` counts from 1.
+Format: https://github.com/ndjson/ndjson-spec. A line is an object by name, a list in the order of GET /model, or either
+of them under `features`. Lines of white space alone are passed over. Answers come in the order of the lines; `line`
+counts from 1.
 """
 
 import itertools
@@ -15,6 +16,7 @@ from function.call import Answered, Incoming, Served
 from function.dialects.json_body import check_count, read_json
 from function.dialects.native import refuse
 from function.errors import MalformedBody, PilotlightError
+from function.routes import is_wrapper
 from function.validation import Columns, Marks
 
 __all__ = ["MEDIA_TYPE", "Chunk", "Part", "chunks", "describe", "joined", "refuse", "refuse_all", "render"]
@@ -45,7 +47,8 @@ def chunks(incoming: Incoming, served: Served) -> list[Chunk]:
     if not lines:
         raise MalformedBody("The body is empty; expected an instance a line.")
     check_count(len(lines), served.max_instances)
-    return [_read(lines[start : start + LINES_AT_ONCE]) for start in range(0, len(lines), LINES_AT_ONCE)]
+    names = served.signature.names
+    return [_read(lines[start : start + LINES_AT_ONCE], names) for start in range(0, len(lines), LINES_AT_ONCE)]
 
 
 def render(part: Part) -> bytes:
@@ -94,11 +97,13 @@ def describe(served: Served) -> schemas.Description:
     )
 
 
-def _read(lines: list[tuple[int, bytes]]) -> Chunk:
+def _read(lines: list[tuple[int, bytes]], names: frozenset[str]) -> Chunk:
     numbers, values, faults = [], [], {}
     for number, line in lines:
         try:
-            values.append(read_json(line, 1))
+            value = read_json(line, 1, lists_per_instance=2)
+            wrapped = isinstance(value, dict) and len(value) == 1 and is_wrapper(value, "features", names)
+            values.append(value["features"] if wrapped else value)
             numbers.append(number)
         except PilotlightError as error:
             faults[number] = error

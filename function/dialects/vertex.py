@@ -43,9 +43,8 @@ def render(answered: Answered, served: Served) -> Reply:
     answer = native.answer(answered, served)
     words: list[str] | None = answered.kept
     if words is not None:
-        for word in OUTPUTS:
-            answer.pop(word, None)
-        answer["predictions"] = _asked_for(words, answered)
+        rest = {name: value for name, value in answer.items() if name not in OUTPUTS}
+        answer = {"predictions": _asked_for(words, answered), **rest}
     return Reply(orjson.dumps(answer))
 
 
