@@ -90,6 +90,10 @@ class Signature(Shape):
     # Per method the largest magnitude of each value it gave on the training frame, in the order of one flattened row.
     magnitudes: dict[Method, tuple[float, ...]]
 
+    def __hash__(self) -> int:
+        """Return its identity: what is made of a signature can be kept with it."""
+        return id(self)
+
     @cached_property
     def names(self) -> frozenset[str]:
         """The names of the features."""

@@ -1,5 +1,6 @@
 """What a model gives as tensors: which outputs there are, which of them a request wants, and their elements."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ class Made(NamedTuple):
     labels: tuple[Label, ...] = ()  # of the elements, where each stands for a class
 
 
+@functools.lru_cache(maxsize=1)
 def outputs(signature: Signature) -> dict[str, Made]:
     """Return every output that a model has, by name; of several targets, classes have one each."""
     made = _predictions(signature)

@@ -26,32 +26,48 @@ DTYPES = {
     BF16: np.dtype("<u2"),
 }
 DATATYPES = (*DTYPES, BYTES)
-_FLOATS = ("FP16", "FP32", "FP64", BF16)
+_MISSING = type(None)
+# What JSON holds for a datatype, and how it is told.
+_KINDS: dict[str, tuple[frozenset[type], str]] = {
+    "BOOL": (frozenset({bool, _MISSING}), "true or false"),
+    BYTES: (frozenset({str, _MISSING}), "text"),
+    **{name: (frozenset({int, _MISSING}), "a whole number") for name, dtype in DTYPES.items() if dtype.kind in "ui"},
+    **dict.fromkeys(("FP16", "FP32", "FP64", BF16), (frozenset({int, float, _MISSING}), "a number")),
+}
+_RANGES = {
+    name: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    for name, dtype in DTYPES.items()
+    if dtype.kind in "ui" and name != BF16
+}
+_NARROW = ("FP16", "FP32", BF16)
 _LENGTH = struct.Struct("<I")
 
 
 class TensorFault(Exception):
-    """What a tensor was expected to hold, and what was found."""
+    """What was expected somewhere in a tensor, and what was found; `at` is the pointer from the tensor on."""
 
-    def __init__(self, expected: str, what: str) -> None:
-        super().__init__(expected, what)
+    def __init__(self, at: str, expected: str, what: str) -> None:
+        super().__init__(at, expected, what)
+        self.at = at
         self.expected = expected
         self.found = what
 
 
 def from_json(data: Any, datatype: str, count: int) -> list[Any]:
     """Return the elements of nested or flat lists in row-major order, None for null; raises TensorFault."""
-    elements = _flat(data, count)
-    if datatype == BYTES:
-        _check_types(elements, (str,), "text")
-    elif datatype == "BOOL":
-        _check_types(elements, (bool,), "true or false")
-    elif datatype in _FLOATS:
-        _check_types(elements, (int, float), "a number")
-        return [None if element is None else _as_float(element, datatype) for element in elements]
-    else:
-        _check_types(elements, (int,), "a whole number")
+    allowed, text = _KINDS[datatype]
+    elements = data if type(data) is list and len(data) == count else _flat(data, count)
+    kinds = set(map(type, elements))
+    if list in kinds:
+        elements = _flat(data, count)
+        kinds = set(map(type, elements))
+    if not kinds <= allowed:
+        wrong = next(element for element in elements if type(element) not in allowed)
+        raise TensorFault("/data", text, found(wrong))
+    if datatype in _RANGES:
         _check_range(elements, datatype)
+    elif datatype in _NARROW:
+        return [None if element is None else _narrowed(element, datatype) for element in elements]
     return elements
 
 
@@ -61,7 +77,7 @@ def from_bytes(content: memoryview, datatype: str, count: int) -> list[Any]:
         return _texts(content, count)
     dtype = DTYPES[datatype]
     if len(content) != count * dtype.itemsize:
-        raise TensorFault(f"{count * dtype.itemsize} bytes for {count} of {datatype}", f"{len(content)}")
+        raise TensorFault("/data", f"{count * dtype.itemsize} bytes for {count} of {datatype}", f"{len(content)}")
     values = np.frombuffer(content, dtype)
     if datatype == BF16:
         values = (values.astype("<u4") << 16).view("<f4")
@@ -74,7 +90,7 @@ def from_base64(elements: Sequence[Any]) -> list[Any]:
     try:
         return [None if one is None else base64.b64decode(one, validate=True).decode() for one in elements]
     except ValueError as error:
-        raise TensorFault("text in UTF-8, as base64", "something else") from error
+        raise TensorFault("/data", "text in UTF-8, as base64", "something else") from error
 
 
 def from_json_texts(elements: Sequence[Any]) -> list[Any]:
@@ -82,7 +98,7 @@ def from_json_texts(elements: Sequence[Any]) -> list[Any]:
     try:
         return [None if one is None else orjson.loads(one) for one in elements]
     except orjson.JSONDecodeError:
-        raise TensorFault("JSON in each element", "something else") from None
+        raise TensorFault("/data", "JSON in each element", "something else") from None
 
 
 def to_bytes(elements: Sequence[Any], datatype: str) -> bytes:
@@ -98,39 +114,31 @@ def _flat(data: Any, count: int) -> list[Any]:
     level = data if isinstance(data, list) else [data]
     while level and isinstance(level[0], list):
         if not all(isinstance(one, list) for one in level):
-            raise TensorFault("lists of one depth", "others")
+            raise TensorFault("/data", "lists of one depth", "others")
         level = [element for one in level for element in one]
     if len(level) != count:
-        raise TensorFault(f"{count} elements, as the shape says", str(len(level)))
+        raise TensorFault("/data", f"{count} elements, as the shape says", str(len(level)))
     return level
 
 
-def _check_types(elements: Sequence[Any], kinds: tuple[type, ...], text: str) -> None:
-    for element in elements:
-        if type(element) not in kinds and element is not None:
-            raise TensorFault(text, found(element))
-
-
 def _check_range(elements: Sequence[Any], datatype: str) -> None:
-    limits = np.iinfo(DTYPES[datatype])
-    low, high = int(limits.min), int(limits.max)
+    low, high = _RANGES[datatype]
     for element in elements:
         if element is not None and not low <= element <= high:
-            raise TensorFault(f"a whole number of {datatype}", found(element))
+            raise TensorFault("/data", f"a whole number of {datatype}", found(element))
 
 
-def _as_float(element: float, datatype: str) -> float:
+def _narrowed(element: float, datatype: str) -> float:
     """Return a number as its datatype holds it: written with few bits, it is meant as such a number."""
+    if not math.isfinite(element):
+        return element
     try:
-        number = float(element)
-        if datatype == "FP64" or not math.isfinite(number):
-            return number
         with np.errstate(over="raise"):
             if datatype == BF16:  # cut, as Triton's own clients do
-                return float((np.array(number, "<f4").view("<u4") & 0xFFFF0000).view("<f4"))
-            return float(DTYPES[datatype].type(number))
+                return float((np.array(element, "<f4").view("<u4") & 0xFFFF0000).view("<f4"))
+            return float(DTYPES[datatype].type(element))
     except (OverflowError, FloatingPointError):
-        raise TensorFault(f"a number of {datatype}", found(element)) from None
+        raise TensorFault("/data", f"a number of {datatype}", found(element)) from None
 
 
 def _texts(content: memoryview, count: int) -> list[str]:
@@ -139,14 +147,14 @@ def _texts(content: memoryview, count: int) -> list[str]:
     while at < len(content):
         start = at + _LENGTH.size
         if start > len(content):
-            raise TensorFault("a length of four bytes before each text", f"{len(content) - at} bytes")
+            raise TensorFault("/data", "a length of four bytes before each text", f"{len(content) - at} bytes")
         at = start + _LENGTH.unpack_from(content, start - _LENGTH.size)[0]
         if at > len(content):
-            raise TensorFault(f"a text of {at - start} bytes", f"{len(content) - start}")
+            raise TensorFault("/data", f"a text of {at - start} bytes", f"{len(content) - start}")
         try:
             texts.append(str(content[start:at], "utf-8"))
         except UnicodeDecodeError:
-            raise TensorFault("text in UTF-8", "other bytes") from None
+            raise TensorFault("/data", "text in UTF-8", "other bytes") from None
     if len(texts) != count:
-        raise TensorFault(f"{count} texts, as the shape says", str(len(texts)))
+        raise TensorFault("/data", f"{count} texts, as the shape says", str(len(texts)))
     return texts
