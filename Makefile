@@ -47,6 +47,7 @@ load: $(READY) ## Run the long tests: stress, faults and fuzzing at length
 
 bench: $(READY) ## Measure cold start, latency and throughput beside the handler everyone writes first
 	@$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tests.benchmarks.dialects
 
 clients: $(READY) ## Make environments of other people's clients, which docs/dialects.md is then tested with
 	@$(BIN)/python -m tests.clients

@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
+LAST_CHUNK = b"\r\n0\r\n\r\n"
 CHUNK_BYTES = 1 << 16
 
 
@@ -47,12 +49,16 @@ def exchange(connection: socket.socket, request: bytes) -> bytes:
 def latencies(
     port: int, path: str, body: str, requests: int, warm_up: int, seconds: float, blocking: bool
 ) -> list[float]:
-    """Return the microseconds of each request on one connection; stops early when the seconds are over.
+    """Return the microseconds of each JSON request on one connection; stops early when the seconds are over."""
+    return latencies_of(port, post(path, body), requests, warm_up, seconds, blocking)
+
+
+def latencies_of(port: int, request: bytes, requests: int, warm_up: int, seconds: float, blocking: bool) -> list[float]:
+    """Return the microseconds of each request on one connection, whatever it holds.
 
     A client that sleeps while it waits (blocking) also measures how long its system takes to wake it, on a virtual
     machine more than half of an echo's time. One that has a CPU to itself had better not.
     """
-    request = post(path, body)
     taken: list[float] = []
     with connect(port) as connection:
         connection.setblocking(blocking)
@@ -136,16 +142,18 @@ def receive(connection: socket.socket) -> bytes:
 
 
 def missing_bytes(answer: bytes) -> int:
-    """Return how many bytes an answer still lacks; 1 while its head is incomplete.
+    """Return how many bytes an answer still lacks; 1 while its head, or its last chunk, is incomplete.
 
-    Raises ValueError for an answer without Content-Length (chunked answers are not understood).
+    Raises ValueError for an answer that is neither of a known length nor chunked.
     """
     head = answer.find(b"\r\n\r\n")
     if head < 0:
         return 1
     length = CONTENT_LENGTH.search(answer, 0, head)
     if length is None:
-        raise ValueError(f"expected a Content-Length header, found {answer[:head]!r}")
+        if CHUNKED.search(answer, 0, head) is None:
+            raise ValueError(f"expected a Content-Length header, found {answer[:head]!r}")
+        return 0 if answer.endswith(LAST_CHUNK) else 1
     return head + 4 + int(length[1]) - len(answer)
 
 
