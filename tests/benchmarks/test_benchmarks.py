@@ -12,13 +12,14 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from tests.benchmarks import client, measures
+from tests.benchmarks import client, dialects, measures
 from tests.benchmarks.contenders import BUCKET, CONTENDERS, HERE, Contender, Setting, framework, native_body
 from tests.benchmarks.known.main import PREDICT_MS
 from tests.benchmarks.measures import QUICK, Load, Round
 from tests.benchmarks.results import TARGETS, Result, Target, compared, result, verdicts
 from tests.benchmarks.servers import ContenderError, attempt, first_answer, running, storage_double
 from tests.benchmarks.versions import ROOT, Version, newest, publish
+from tests.speakers import SPEAKERS
 
 SCRIPTS = Path(sys.executable).parent
 ALWAYS_MEASURED = {"cold_seconds", "p50_us", "p99_us", "requests_per_second", "memory_mb"}
@@ -239,10 +240,20 @@ def test_missing_records_are_no_measurement(known: Contender, tmp_path: Path) ->
             measures.predict_us(server, 0, 2)
 
 
-def test_chunked_answers_are_refused() -> None:
-    """An answer whose end the client cannot know is an error instead of a wrong time."""
+def test_an_answer_without_an_end_is_refused() -> None:
+    """An answer whose end the client cannot know is an error, not a wrong time; a chunked one has its last chunk."""
     with pytest.raises(ValueError, match="Content-Length"):
-        client.missing_bytes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.missing_bytes(b"HTTP/1.1 200 OK\r\n\r\n")
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert client.missing_bytes(chunked + b"2\r\nok\r\n") == 1
+    assert client.missing_bytes(chunked + b"2\r\nok\r\n0\r\n\r\n") == 0
+
+
+def test_every_dialect_can_be_measured(tmp_path: Path) -> None:
+    """A short turn of each dialect gives a time of its own."""
+    taken = dialects.measure("reviews", rounds=1, requests=2)
+    assert set(taken) == {speaker.name for speaker in SPEAKERS}
+    assert all(microseconds > 0 for microseconds in taken.values())
 
 
 @pytest.mark.parametrize(("percent", "value"), [(50, 50), (99, 99), (100, 100)])
