@@ -36,7 +36,33 @@ from function.validation import expected
 
 Describe = Callable[[str], Description]
 
-READ_ERRORS = (UnknownModel, UnknownPath, MethodNotAllowed, NotOffered, PilotlightError, ModelUnavailable)
+TITLES = {
+    "native": "Pilotlight",
+    "ndjson": "NDJSON",
+    "csv": "CSV",
+    "arrow": "Arrow",
+    "parquet": "Parquet",
+    "v2": "Open Inference Protocol v2",
+    "v1": "KServe v1, TensorFlow Serving",
+    "mlflow": "MLflow, SageMaker",
+    "vetiver": "vetiver",
+    "bigquery": "BigQuery remote functions",
+    "vertex": "Vertex AI",
+}
+STATUSES = {
+    400: "The body is not what it is said to be, or has no form that is read here",
+    404: "Nothing lives at this path, or another model or version is meant",
+    405: "The path takes another method",
+    408: "The body did not arrive in time",
+    413: "More bytes or more instances than one request may have",
+    415: "A content type or encoding that is not read here",
+    422: "Values that do not fit the model; each is named",
+    429: "Too much is under way; try again",
+    500: "The fault is ours, and was recorded",
+    501: "The protocol has this, but this endpoint does not",
+    503: "Not just now: the model is not loaded, or feedback could not be written",
+}
+READ_ERRORS = (UnknownModel, UnknownPath, MethodNotAllowed, PilotlightError, ModelUnavailable)
 BODY_ERRORS = (InvalidBody, MethodNotAllowed, BodyTimeout, BodyTooLarge, UnsupportedMediaType, Overloaded)
 PREDICT_ERRORS = (*BODY_ERRORS, UnknownModel, InvalidInstances, PredictionFailed, ModelUnavailable)
 FEEDBACK_ERRORS = (*BODY_ERRORS, InvalidOutcomes, PilotlightError, ModelUnavailable, NotRecorded)
@@ -84,11 +110,13 @@ def document(routes: Iterable[Route], served: Served) -> dict[str, Any]:
         "info": {"title": manifest.model, "version": str(manifest.version), "description": manifest.purpose},
         "paths": paths,
         "components": {"schemas": components(manifest.signature)},
+        "tags": [{"name": title} for title in TITLES.values()],
     }
 
 
 def _operation(route: Route, served: Served, describe: Describe) -> dict[str, Any]:
-    operation = {"operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}").strip("_")}
+    name = re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}").strip("_")
+    operation = {"operationId": name, "tags": [TITLES[route.dialect]]}
     if route.kind == "predict":
         return operation | _predicting(route, describe)
     if route.kind == "feedback":
@@ -96,27 +124,29 @@ def _operation(route: Route, served: Served, describe: Describe) -> dict[str, An
     module, _, name = route.reads.partition(":")
     dialect = module.split(".")[1] if module.startswith("dialects.") else "native"
     media, schema = describe(dialect).reads[name]
+    errors = (*READ_ERRORS, NotOffered) if name == "explain" else READ_ERRORS
     return operation | {
         "summary": _first_line(getattr(_module(module), name)),
-        "responses": {"200": _content({media: schema}, "The answer")} | _errors(READ_ERRORS, [route.dialect], describe),
+        "responses": {"200": _content({media: schema}, "The answer")} | _errors(errors, [route.dialect], describe),
     }
 
 
 def _predicting(route: Route, describe: Describe) -> dict[str, Any]:
     """Describe a path of predictions: what any of its dialects takes and gives."""
     takes, dialects = route.takes, route.takes.dialects
-    requests = {JSON: [describe(dialect).request for dialect in takes.of_json]}
+    requests = {JSON: [{"title": TITLES[dialect], **describe(dialect).request} for dialect in takes.of_json]}
     for media, dialect in takes.media.items():  # a table is the same, whichever dialect answers it
         requests[media] = [describe(TABLES.get(media, dialect)).request]
     answers: dict[str, list[Schema]] = {}
     for described in map(describe, dialects):
         for media, schema in {described.answer_media: described.answer, **described.more_answers}.items():
             answers.setdefault(media, []).append(schema)
+    summaries = " / ".join(TITLES[dialect] for dialect in dict.fromkeys([route.dialect, *dialects]))
     content = {media: {"schema": any_of(schemas)} for media, schemas in requests.items()}
     content[JSON] |= {"example": describe(route.dialect).example}
     answer = _content({media: any_of(schemas) for media, schemas in answers.items()}, "The predictions, in order")
     return {
-        "summary": _first_line(_module(f"dialects.{route.dialect}")),
+        "summary": f"Predictions: {summaries}",
         "requestBody": {"required": True, "content": content},
         "responses": {"200": answer} | _errors(PREDICT_ERRORS, dialects, describe),
     }
@@ -125,7 +155,7 @@ def _predicting(route: Route, describe: Describe) -> dict[str, Any]:
 def _feedback(served: Served, describe: Describe) -> dict[str, Any]:
     described = feedback.describe(served)
     return {
-        "summary": _first_line(feedback),
+        "summary": "True outcomes of predictions, recorded so that performance can be measured",
         "requestBody": {
             "required": True,
             "content": {JSON: {"schema": described.request, "example": described.example}},
@@ -138,13 +168,11 @@ def _feedback(served: Served, describe: Describe) -> dict[str, Any]:
 def _errors(kinds: Sequence[type[PilotlightError]], dialects: Sequence[str], describe: Describe) -> dict[str, Any]:
     """Describe errors: each kind has in each dialect its own status and shape."""
     schemas: dict[int, list[Schema]] = {}
-    texts: dict[int, str] = {}
     for kind in kinds:
         for dialect in dialects:
             status = load_dialect(dialect).refuse(kind("")).status
             schemas.setdefault(status, []).append(describe(dialect).error)
-            texts.setdefault(status, _first_line(kind))
-    return {str(status): _content({JSON: any_of(schemas[status])}, texts[status]) for status in schemas}
+    return {str(status): _content({JSON: any_of(schemas[status])}, STATUSES[status]) for status in sorted(schemas)}
 
 
 def _content(schemas: Mapping[str, Schema], text: str) -> dict[str, Any]:

@@ -116,8 +116,8 @@ class Endpoint:
         large = len(exchange.incoming.body) > LOOP_BYTES
         chunks = await _run(large, ndjson.chunks, exchange.incoming, exchange.served)
         admission.keep()
-        headers = {"x-request-id": exchange.facts.request_id}
-        return Streamed(admission, self._lines_of(exchange, chunks), headers=headers, media_type=ndjson.MEDIA_TYPE)
+        headers = {"content-type": ndjson.media_type(exchange.incoming), "x-request-id": exchange.facts.request_id}
+        return Streamed(admission, self._lines_of(exchange, chunks), headers=headers)
 
     async def _lines_of(self, exchange: Exchange, chunks: "Sequence[Chunk]") -> AsyncIterator[bytes]:
         """Yield each chunk's answers as soon as they are known; record them at the end, as far as it came."""
@@ -225,5 +225,6 @@ def _call(reads: str, *arguments: object) -> Any:
 
 
 def _response(reply: Reply, facts: Facts) -> Response:
-    headers = {**reply.headers, "x-request-id": facts.request_id}
-    return Response(reply.content, reply.status, headers, reply.media_type)
+    # Not starlette's media_type, which adds a charset: clients compare with the bare name.
+    headers = {"content-type": reply.media_type, **reply.headers, "x-request-id": facts.request_id}
+    return Response(reply.content, reply.status, headers)

@@ -40,15 +40,16 @@ def read_outcomes(body: bytes, served: Served) -> list[Outcome]:
         extra = [name for name in content if name != "outcomes"]
         if extra:
             raise unknown_names(extra, 'nothing beside "outcomes"')
-        rows, at, _ = as_rows(content["outcomes"], "/outcomes", MAX_OUTCOMES)
+        rows, at, _ = as_rows(content["outcomes"], "/outcomes", MAX_OUTCOMES, "outcomes")
     else:
         rows, at = [content], lambda _: ""
     details = [fault for index, row in enumerate(rows) for fault in _faults(row, at(index), served.signature)]
     if details:
+        found_text = "1 fault was" if len(details) == 1 else f"{len(details)} faults were"
         raise InvalidOutcomes(
-            f"{len(details)} faults were found, and nothing was recorded; send all of it again.", details[:MAX_DETAILS]
+            f"{found_text} found, and nothing was recorded; send all of it again.", details[:MAX_DETAILS]
         )
-    return [Outcome(row["prediction_id"], row["outcome"], _moment(row.get("observed_at"))) for row in rows]
+    return [_outcome(row, served.signature.outputs) for row in rows]
 
 
 def receipt(found: list[Outcome], served: Served) -> Reply:
@@ -97,6 +98,13 @@ def _faults(row: Any, at: str, signature: Signature) -> list[Detail]:
     return faults
 
 
+def _outcome(row: dict[str, Any], outputs: tuple[Output, ...]) -> Outcome:
+    value = row["outcome"]
+    values = [value] if len(outputs) == 1 else value
+    known = [_as_target(one, output) for one, output in zip(values, outputs, strict=True)]
+    return Outcome(row["prediction_id"], known[0] if len(outputs) == 1 else known, _moment(row.get("observed_at")))
+
+
 def _is_prediction_id(value: Any) -> bool:
     return isinstance(value, str) and PREDICTION_ID.fullmatch(value) is not None
 
@@ -117,8 +125,15 @@ def _value_faults(value: Any, at: str, outputs: tuple[Output, ...]) -> list[Deta
 def _fits(value: Any, output: Output) -> bool:
     """Tell whether a target can have this value: one of its classes, of their type, or a finite number."""
     if output.classes is not None:
+        value = _as_target(value, output)
         return any(type(value) is type(one) and value == one for one in output.classes)
     return type(value) in (int, float) and math.isfinite(value)
+
+
+def _as_target(value: Any, output: Output) -> Any:
+    """Return a value in the type of its target: whole floats are integers, as frames with missing values hold them."""
+    whole = type(value) is float and value.is_integer() and any(type(one) is int for one in output.classes or ())
+    return int(value) if whole else value
 
 
 def _text(output: Output) -> str:

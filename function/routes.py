@@ -9,6 +9,7 @@ from starlette.routing import compile_path
 from function.call import JSON, Headers
 from function.errors import AmbiguousBody, MethodNotAllowed, UnknownPath, UnsupportedMediaType
 
+FORM = "application/x-www-form-urlencoded"
 LINES = "ndjson"  # the dialect that is answered line by line
 COLUMNAR = ("arrow", "parquet")  # whose library takes long to import
 TABLES = {
@@ -17,7 +18,14 @@ TABLES = {
     "application/vnd.apache.parquet": "parquet",
 }
 LINE_MEDIA = dict.fromkeys(
-    ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines"), LINES
+    (
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/jsonlines",
+        "application/x-jsonlines",
+    ),
+    LINES,
 )
 SMALLEST_COMPRESSED = 1024  # bytes; below, an answer's compression costs more than it saves
 
@@ -55,7 +63,9 @@ class Takes(NamedTuple):
         media = media.strip() or JSON
         if (media != JSON and media not in self.media) or not all(map(_is_utf8, parameters)):
             known = ", ".join([JSON, *self.media])
-            raise UnsupportedMediaType(f"Send the body with one of these content types, text in UTF-8: {known}.")
+            hint = " (curl's default; add -H content-type:application/json)" if media == FORM else ""
+            sent = f"Found the content type {kind.decode('latin-1')[:100]!r}{hint}"
+            raise UnsupportedMediaType(f"{sent}; expected one of these, text in UTF-8: {known}.")
         return self.media.get(media, JSON)
 
     def by_shape(self, content: Any, names: frozenset[str]) -> str:
@@ -126,7 +136,11 @@ ROUTES = (
     Route("GET", "/v1/models", "v1", reads="dialects.v1:models"),
     *(Route("GET", f"{path}/metadata", "v1", reads="dialects.v1:metadata") for path in V1_MODEL),
     *(Route("POST", f"{path}:predict", "v1", "predict", _V1) for path in V1_MODEL),
-    *(Route("POST", f"{path}:explain", "v1", reads="dialects.v1:explain") for path in V1_MODEL),
+    *(
+        Route("POST", f"{path}:{verb}", "v1", reads="dialects.v1:explain")
+        for verb in ("explain", "classify", "regress")
+        for path in V1_MODEL
+    ),
     # After those above, for a place takes whatever has no slash, the colon too.
     *(Route("GET", path, "v1", reads="dialects.v1:status") for path in V1_MODEL),
     Route("GET", "/v2", "v2", reads="dialects.v2.metadata:server"),

@@ -182,7 +182,10 @@ class Validator:
             if name not in faults:
                 at = place(positions[name] if positions else escape(name))
                 text = "nothing" if line["type"] == "missing" else found(line["input"])
-                faults[name] = Detail(at=at, expected=expected(self._features[name]), found=text)
+                wanted = expected(self._features[name])
+                if escape(name) not in at.split("/"):  # a position, of which nobody knows the name by heart
+                    wanted += f" ({name})"
+                faults[name] = Detail(at=at, expected=wanted, found=text)
         return list(faults.values())
 
     def _unknown(self, place: Callable[[str], str], name: str) -> Detail:

@@ -173,7 +173,7 @@ FAULTS: dict[str, tuple[Any, int, str]] = {
     "two-objects": ({"calls": [[GOOD, GOOD]]}, 422, "/calls/0: expected"),
     "no-arguments": ({"calls": [[]]}, 422, "/calls/0: expected"),
     "call-no-list": ({"calls": [ROW, GOOD, 3]}, 400, "/calls/1: expected a list of arguments"),
-    "no-calls": ({"calls": []}, 400, "nothing to predict"),
+    "no-calls": ({"calls": []}, 400, "an empty list"),
     "calls-no-list": ({"calls": {"a": 1}}, 400, "/calls: expected a list"),
     "context": ({"calls": [ROW], "userDefinedContext": "x"}, 400, "/userDefinedContext: expected an object"),
     "outputs": (

@@ -131,11 +131,26 @@ def test_quoted_text_holds_anything(serving: Callable[..., TestClient]) -> None:
     assert found == cells(native_table(client, [{"review": text} for text in texts]))
 
 
-def test_a_line_of_nothing_is_an_empty_cell_where_a_row_has_one(serving: Callable[..., TestClient]) -> None:
-    """A model of one feature takes an empty line for its empty value, as the RFC does."""
-    client = serving("text")
-    found = read(post(client, "review\n\nstale\n"))
-    assert found == cells(native_table(client, [{"review": ""}, {"review": "stale"}]))
+def test_empty_lines_are_passed_over(client: TestClient, serving: Callable[..., TestClient]) -> None:
+    """Lines without anything are no rows, in a model of one feature either: an empty text is written in quotes."""
+    texts = serving("text")
+    found = read(post(texts, 'review\n\nstale\n""\n\n'))
+    assert found == cells(native_table(texts, [{"review": "stale"}, {"review": ""}]))
+    assert len(read(post(client, f"{HEADER}\n\n{LINE}\n\r\n{LINE}\n\n"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "advice"),
+    [
+        (f",{HEADER}\n0,{LINE}\n", "to_csv(index=False)"),
+        (HEADER.replace(",", ";") + "\n", "separated by commas"),
+        (HEADER.replace(",", "\t") + "\n", "separated by commas"),
+    ],
+    ids=["index", "semicolons", "tabs"],
+)
+def test_usual_mistakes_are_told_with_what_to_do(body: str, advice: str, client: TestClient) -> None:
+    """An index that pandas wrote, and other separators, are named."""
+    assert advice in post(client, body).json()["error"]["message"]
 
 
 def test_the_content_type_says_whether_there_is_a_header(serving: Callable[..., TestClient]) -> None:

@@ -137,7 +137,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "split-without-data": ({"dataframe_split": {"columns": NAMES}}, "/dataframe_split: expected an object"),
     "split-with-more": ({"dataframe_split": {"data": [ROW], "dtype": 1}}, "/dataframe_split/dtype: expected only"),
     "split-data-no-list": ({"dataframe_split": {"columns": NAMES, "data": "x"}}, "/dataframe_split/data: expected a"),
-    "split-data-empty": ({"dataframe_split": {"columns": NAMES, "data": []}}, "nothing to predict"),
+    "split-data-empty": ({"dataframe_split": {"columns": NAMES, "data": []}}, "an empty list"),
     "split-ragged": (
         {"dataframe_split": {"columns": NAMES, "data": [ROW, ROW[1:], 3]}},
         "/dataframe_split/data/1: expected a list of 5 values, one a column, found a list of 4 values; "

@@ -233,8 +233,9 @@ def test_metadata_is_told_of_every_model(name: str, serving: Callable[..., TestC
 
 
 def test_explanations_are_not_offered(client: TestClient) -> None:
-    """The protocol's other verb is a 501 in its shape."""
-    assert "not offered" in refused(client.post("/v1/models/binary:explain", json={"instances": [GOOD]}), 501)
+    """The protocols' other verbs are a 501 in their shape."""
+    for verb in ("explain", "classify", "regress"):
+        assert "not offered" in refused(client.post(f"/v1/models/binary:{verb}", json={"instances": [GOOD]}), 501)
 
 
 def test_a_model_that_cannot_load_is_not_ready(serving: Callable[..., TestClient]) -> None:

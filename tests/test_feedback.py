@@ -90,7 +90,7 @@ def test_one_wrong_outcome_keeps_all_from_being_recorded(server: Server) -> None
 @pytest.mark.parametrize(
     ("name", "right", "wrong"),
     [
-        ("multiclass", [0, 2], [3, 0.0, "0", True]),
+        ("multiclass", [0, 2, 1.0], [3, 0.5, "0", True]),
         ("truth", [True, False], [0, 1, "yes"]),
         ("regression", [1, 2.5, -3e10], ["1", True, [1.0]]),
         ("several-numbers", [[1, 2.5]], [1, [1], [1, 2, 3], [1, "2"]]),

@@ -74,7 +74,7 @@ def _reaches_us(response: Any) -> bool:
 
 def _excluded(case: schemathesis.Case) -> list[Any]:
     """Return the checks that do not hold for a request."""
-    if case.path.endswith(":explain"):  # a 501, in the words of protocols that know explanations
+    if case.path.endswith((":explain", ":classify", ":regress")):  # a 501
         return [not_a_server_error]
     # No schema can say that columns are equally long, that data fit a shape, or what text is CSV.
     unsaid = case.media_type not in (None, "application/json") or case.path.startswith(("/v1/", "/v2/", "/invocations"))

@@ -3,7 +3,7 @@
 Format: https://www.rfc-editor.org/rfc/rfc4180, in UTF-8. Cells are text, and the signature says of what type they are:
 numbers are written as in JSON, truth as `true` or `false`. An empty cell is a missing value, except where a feature is
 text that is never missing. The parameter `header` of the content type says whether there is a header; without it, a
-first line that names features is one.
+first line that names features is one. Empty lines are passed over; an empty text is written `""`.
 """
 
 import csv
@@ -62,11 +62,12 @@ def instances(incoming: Incoming, served: Served) -> Instances:
     signature = served.signature
     said = _said_header(incoming.headers)
     _check_cells(incoming.body, served)
-    rows, numbers, total = _lines(_text(incoming.body), len(signature.features), served.max_instances + 1)
+    rows, numbers, total = _lines(_text(incoming.body), served.max_instances + 1)
     names = [feature.name for feature in signature.features]
+    _check_separator(rows[0], names)
     if _has_header(rows[0], said, signature):
         names = rows[0]
-        check_names(names, signature, f"line {numbers[0]}", "" if said else ADVICE)
+        check_names(names, signature, f"line {numbers[0]}", _advice(names, said))
         rows, numbers, total = rows[1:], numbers[1:], total - 1
     if not rows:
         raise invalid("", "at least one line of values", "a header alone", "There is nothing to predict.")
@@ -137,26 +138,37 @@ def _text(body: bytes) -> str:
     return text
 
 
-def _lines(text: str, width: int, most: int) -> Lines:
-    """Return a body's rows, at most so many of them, and their number.
-
-    An empty line is one empty cell where a row has one, as the RFC has it, and is passed over where rows have more.
-    """
+def _lines(text: str, most: int) -> Lines:
+    """Return a body's rows, at most so many of them, and their number; empty lines are passed over."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[list[str]] = []
     numbers = []
     total, number = 0, 1
     try:
         for row in reader:
-            if row or width == 1:
+            if row:
                 total += 1
                 if total <= most:
-                    rows.append(row or [""])
+                    rows.append(row)
                     numbers.append(number)
             number = reader.line_num + 1
     except csv.Error:
         raise MalformedBody(f"The body is not CSV: a quoted cell of line {number} goes on after its end.") from None
     return Lines(rows, numbers, total)
+
+
+def _check_separator(first: list[str], names: list[str]) -> None:
+    """Raise MalformedBody for a first line of one cell that others would separate otherwise."""
+    other = next((mark for mark in ";\t|" if mark in first[0]), None)
+    if other and len(first) == 1 and len(names) > 1:
+        raise MalformedBody(f"The body is not CSV: cells are separated by commas, found {other!r} in the first line.")
+
+
+def _advice(names: list[str], said: str | None) -> str:
+    """Return what to do about a header that does not name the features."""
+    if "" in names:
+        return " A column has no name: pandas writes its index so, unless it is asked to_csv(index=False)."
+    return "" if said else ADVICE
 
 
 def _has_header(first: list[str], said: str | None, signature: Signature) -> bool:

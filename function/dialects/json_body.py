@@ -18,7 +18,7 @@ OUTPUTS: dict[str, Method] = {
     "probabilities": "predict_proba",
     "decision_function": "decision_function",
 }
-FORM_FAULT = "The body has none of the forms that are read here."
+FORM_FAULT = "The body does not have a form that is read here."
 TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 SPARE_BRACKETS = 1_000  # wrappers, and faults that are worth a detail
 
@@ -34,13 +34,13 @@ def read_json(body: bytes, max_instances: int, lists_per_instance: int = 1) -> A
         return _read_leniently(body, error)
 
 
-def as_rows(rows: Any, at: str, max_instances: int) -> Instances:
+def as_rows(rows: Any, at: str, most: int, noun: str = "instances") -> Instances:
     """Return a list of instances; raises InvalidBody or TooManyInstances. `at` is the pointer to the list."""
     if not isinstance(rows, list):
         raise invalid(at, "a list", found(rows))
     if not rows:
-        raise invalid(at, "at least one instance", "an empty list", "There is nothing to predict.")
-    check_count(len(rows), max_instances)
+        raise invalid(at, f"a list of {noun}", "an empty list", "There is nothing to read.")
+    check_count(len(rows), most, noun)
     return Instances(rows, pointer(at))
 
 
@@ -61,10 +61,10 @@ def check_beside(content: Mapping[str, Any], wrapper: str, allowed: Sequence[str
         raise unknown_names(extra, f'only {text} beside "{wrapper}"')
 
 
-def check_count(count: int, max_instances: int) -> None:
+def check_count(count: int, most: int, noun: str = "instances") -> None:
     """Raise TooManyInstances for more than one request may have."""
-    if count > max_instances:
-        raise TooManyInstances(f"{count} instances were sent; one request takes at most {max_instances}.")
+    if count > most:
+        raise TooManyInstances(f"{count} {noun} were sent; one request takes at most {most}.")
 
 
 def pointer(at: str) -> Callable[[int], str]:
@@ -98,6 +98,10 @@ def _check_size(body: bytes, max_instances: int, lists_per_instance: int) -> Non
 
 def _read_leniently(body: bytes, error: orjson.JSONDecodeError) -> Any:
     """Read NaN, Infinity and numbers beyond a float too, so that the fault names the field that holds them."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as fault:
+        raise MalformedJson(f"The body is not UTF-8, at byte {fault.start}.") from None
     try:
         return from_json(body, allow_inf_nan=True, cache_strings=False)
     except ValueError:

@@ -6,7 +6,8 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.h
 (rows, for a model of one feature bare values, for `inputs` also columns by name), or is CSV, or SageMaker's bare array
 of rows. An answer is `{"predictions": [...]}`, or CSV without header where the header Accept begins with text/csv.
 MLflow chooses between methods when a model is logged, by `pyfunc_predict_fn`; here `params` takes that name, so
-`{"params": {"pyfunc_predict_fn": "predict_proba"}}` gets lists of probabilities in the order of the classes.
+`{"params": {"pyfunc_predict_fn": "predict_proba"}}` gets lists of probabilities in the order of the classes; CSV and
+bare arrays have no room for it, so SageMaker's header for custom attributes takes `pyfunc_predict_fn=predict_proba`.
 """
 
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ QUOTE = '"'
 WRAPPERS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 FORMS = f"an object with exactly one of {', '.join(WRAPPERS)}"
 CHOICE = "pyfunc_predict_fn"
+ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 # https://github.com/mlflow/mlflow/blob/master/mlflow/exceptions.py, ERROR_CODE_TO_HTTP_STATUS
 CODES = {
     404: "ENDPOINT_NOT_FOUND",
@@ -47,10 +49,10 @@ def parse(incoming: Incoming, served: Served) -> Call:
     if _media(incoming.headers, b"content-type") == CSV:
         from function.dialects import csv
 
-        return Call(csv.instances(incoming, served), ("predict",), wants_csv)
+        return Call(csv.instances(incoming, served), (_attribute(incoming.headers, served.signature),), wants_csv)
     content, signature = incoming.content, served.signature
     if isinstance(content, list):
-        return Call(read_rows(content, "", served), ("predict",), wants_csv)
+        return Call(read_rows(content, "", served), (_attribute(incoming.headers, signature),), wants_csv)
     if not isinstance(content, dict):
         raise invalid("", FORMS, found(content))
     wrapper = next((name for name in WRAPPERS if is_wrapper(content, name, signature.names)), None)
@@ -169,6 +171,12 @@ def _method(params: Any, signature: Signature) -> Method:
     if extra := [name for name in params if name != CHOICE]:
         raise unknown_names(extra, f'only "{CHOICE}"', "/params")
     return chosen_method(params[CHOICE], f"/params/{CHOICE}", signature) if params else "predict"
+
+
+def _attribute(headers: Headers, signature: Signature) -> Method:
+    """Return the method that SageMaker's header asks for, the one of its caller's that it passes on."""
+    name, _, value = headers.get(ATTRIBUTES.encode(), b"").decode("latin-1").partition("=")
+    return chosen_method(value.strip(), ATTRIBUTES, signature) if name.strip() == CHOICE else "predict"
 
 
 def _media(headers: Headers, name: bytes) -> str:

@@ -7,7 +7,7 @@ import orjson
 from function.call import JSON, Answered, Call, Incoming, Reply, Served, usual_methods
 from function.contract import Method, Signature
 from function.dialects.json_body import OUTPUTS, as_rows, available_outputs, check_beside, invalid
-from function.errors import PilotlightError
+from function.errors import InvalidBody, PilotlightError
 from function.routes import is_wrapper
 from function.validation import Instances, found
 
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from function.schemas import Description
 
 PARAMETERS_FAULT = "The parameters ask for what this model does not give."
+# Forms of other paths, so that whoever sends them here is told the way.
+ELSEWHERE = {
+    "inputs": "at POST /invocations, /v1/models/{model}:predict or /v2/models/{model}/infer",
+    "dataframe_split": "at POST /invocations",
+    "dataframe_records": "at POST /invocations",
+}
 FORMS = '{"instances": [...]}, {"features": {...}}, {"features": [...]} or one bare object of features'
 
 
@@ -30,6 +36,9 @@ def parse(incoming: Incoming, served: Served) -> Call:
     if is_wrapper(content, "features", signature.names):
         _only(content, "features")
         return Call(_single(content["features"], "/features"), chosen_methods(content.get("parameters"), signature))
+    for name, elsewhere in ELSEWHERE.items():
+        if is_wrapper(content, name, signature.names):
+            raise InvalidBody(f'The body holds "{name}", which is read elsewhere: {elsewhere}.')
     return Call(_single(content, ""), usual_methods(signature))
 
 

@@ -14,12 +14,10 @@ import orjson
 from function import schemas
 from function.call import Answered, Incoming, Served
 from function.dialects.json_body import check_count, read_json
-from function.dialects.native import refuse
+from function.dialects.native import refuse as refuse
 from function.errors import MalformedBody, PilotlightError
-from function.routes import is_wrapper
+from function.routes import LINE_MEDIA, is_wrapper
 from function.validation import Columns, Marks
-
-__all__ = ["MEDIA_TYPE", "Chunk", "Part", "chunks", "describe", "joined", "refuse", "refuse_all", "render"]
 
 MEDIA_TYPE = "application/x-ndjson"
 LINES_AT_ONCE = 256  # answered together: enough to spread a call's cost, few enough for the first answer to come soon
@@ -49,6 +47,12 @@ def chunks(incoming: Incoming, served: Served) -> list[Chunk]:
     check_count(len(lines), served.max_instances)
     names = served.signature.names
     return [_read(lines[start : start + LINES_AT_ONCE], names) for start in range(0, len(lines), LINES_AT_ONCE)]
+
+
+def media_type(incoming: Incoming) -> str:
+    """Return the name of the format that a request used: it has several."""
+    media = incoming.headers.get(b"content-type", b"").decode("latin-1").lower().partition(";")[0].strip()
+    return media if media in LINE_MEDIA else MEDIA_TYPE
 
 
 def render(part: Part) -> bytes:

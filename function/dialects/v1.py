@@ -88,8 +88,8 @@ def metadata(_: Incoming, served: Served) -> Reply:
 
 
 def explain(_: Incoming, __: Served) -> Reply:
-    """Raise NotOffered: models are served without an explainer."""
-    raise NotOffered("Explanations are not offered.")
+    """Return that this is not offered; raises NotOffered."""
+    raise NotOffered("Explanations are not offered, nor :classify and :regress of examples; :predict is.")
 
 
 def describe(served: Served) -> "Description":

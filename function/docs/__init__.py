@@ -33,7 +33,7 @@ def page(incoming: Incoming, _: None) -> Reply:
 
 
 def asset(incoming: Incoming, _: None) -> Reply:
-    """Return a file of the page; raises UnknownPath."""
+    """Return a file of the page."""
     return _file(incoming.places["asset"], incoming)
 
 

@@ -1,10 +1,12 @@
 """Instances from tensors: one a feature, or one matrix."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from function.call import Served
+from function.contract import Signature
 from function.dialects.json_body import check_count, invalid, pointer
+from function.dialects.layouts import check_faults
 from function.dialects.v2.tensors import (
     BYTES,
     DATATYPES,
@@ -14,7 +16,7 @@ from function.dialects.v2.tensors import (
     from_json,
     from_json_texts,
 )
-from function.errors import InvalidBody
+from function.errors import Detail, InvalidBody
 from function.validation import Instances, escape, found
 
 CONTENT_TYPES = (None, "pd", "np", "str", "datetime", "base64", "pd_json")
@@ -60,11 +62,15 @@ def read_instances(inputs: Any, rest: memoryview, served: Served) -> Instances:
     features = served.signature.features
     blob = Blob(rest)
     tensors = []
+    faults: list[Detail] = []
     for index, given in enumerate(inputs[: 2 + len(features)]):
         try:
             tensors.append(_tensor(given, blob))
         except TensorFault as fault:
-            raise invalid(f"/inputs/{index}{fault.at}", fault.expected, fault.found) from None
+            faults.append(Detail(at=f"/inputs/{index}{fault.at}", expected=fault.expected, found=fault.found))
+            if rest:  # whose bytes the next input has, is not known any more
+                break
+    check_faults(faults)
     if blob.left:
         raise InvalidBody(f"{blob.left} bytes are left over behind the binary data of all inputs.")
     check_count(tensors[0].rows, served.max_instances)
@@ -165,16 +171,23 @@ def _check_columns(tensors: list[Tensor], served: Served) -> None:
     """Raise InvalidBody unless there is one tensor for each feature, all of as many rows and one element in each."""
     wanted = served.signature.names
     names = [tensor.name for tensor in tensors]
-    if wanted != set(names) or len(names) != len(wanted):
-        unknown = [name for name in names if name not in wanted]
-        missing = [feature.name for feature in served.signature.features if feature.name not in names]
-        shown = f"unknown {found(unknown[0])}" if unknown else f"no {found(missing[0])}" if missing else "one twice"
-        raise invalid("/inputs", _form(len(wanted)), shown)
+    rows = tensors[0].rows
+    if wanted != set(names) or len(names) != len(wanted) or any(one.width != 1 or one.rows != rows for one in tensors):
+        check_faults(_column_faults(tensors, served.signature))
+
+
+def _column_faults(tensors: list[Tensor], signature: Signature) -> Iterator[Detail]:
+    count = len(signature.features)
+    form = f"a tensor of shape [n] or [n, 1] for each of the {count} features, or one of [n, {count}] for all"
+    names = [tensor.name for tensor in tensors]
     rows = tensors[0].rows
     for index, tensor in enumerate(tensors):
-        if tensor.width != 1 or tensor.rows != rows:
-            raise invalid(f"/inputs/{index}/shape", _form(len(wanted)), f"{tensor.rows} rows of {tensor.width}")
-
-
-def _form(features: int) -> str:
-    return f"a tensor of shape [n] or [n, 1] for each of the {features} features, or one of [n, {features}] for all"
+        if tensor.name not in signature.names:
+            yield Detail(at=f"/inputs/{index}/name", expected=form, found=f"the unknown name {found(tensor.name)}")
+        elif tensor.name in names[:index]:
+            yield Detail(at=f"/inputs/{index}/name", expected=form, found=f"{found(tensor.name)} again")
+        elif tensor.width != 1 or tensor.rows != rows:
+            yield Detail(at=f"/inputs/{index}/shape", expected=form, found=f"{tensor.rows} rows of {tensor.width}")
+    for feature in signature.features:
+        if feature.name not in names:
+            yield Detail(at="/inputs", expected=f"a tensor {found(feature.name)}", found="none of that name")
