@@ -10,7 +10,7 @@ import orjson
 
 from function import feedback
 from function.call import JSON, Incoming, Reply, Served
-from function.contract import CARD, Feature, Manifest
+from function.contract import CARD, Feature, Manifest, Signature
 from function.dialects import load_dialect
 from function.dialects.json_body import available_outputs
 from function.errors import (
@@ -34,6 +34,7 @@ from function.routes import TABLES, Route
 from function.schemas import Description, Schema, any_of, components, example
 from function.validation import expected
 
+_written: dict[Signature, bytes] = {}  # the document of the one signature that a process serves
 Describe = Callable[[str], Description]
 
 TITLES = {
@@ -92,7 +93,10 @@ def model(_: Incoming, served: Served) -> Reply:
 
 def openapi(incoming: Incoming, served: Served) -> Reply:
     """Return this document."""
-    return Reply(orjson.dumps(document(incoming.routes, served)))
+    content = _written.get(served.signature)
+    if content is None:  # it takes some tens of milliseconds, and is always the same
+        _written[served.signature] = content = orjson.dumps(document(incoming.routes, served))
+    return Reply(content)
 
 
 def document(routes: Iterable[Route], served: Served) -> dict[str, Any]:

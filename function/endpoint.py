@@ -5,28 +5,28 @@ import functools
 import importlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from function.call import Answered, Headers, Incoming, Reply, Served
 from function.coding import compressed
 from function.contract import Manifest
 from function.dialects import load_dialect
 from function.errors import PilotlightError, PredictionFailed, RequestError, UnknownModel
-from function.intake import Admission, Intake
+from function.intake import Admission, Intake, read_headers
 from function.model import LoadFailed, Model, Timings, WarmModel, describe, load_model
-from function.prediction import Exchange, Prepared, predict, predict_chunk, prepare, since
+from function.prediction import Exchange, Prepared, predict, predict_lines, prepare, since
 from function.record import Facts, LineWriter, Recorder, trace_fields
 from function.routes import COLUMNAR, LINES, Route, Table, Takes
 from function.settings import Settings
 from function.store import open_store
 
 if TYPE_CHECKING:
-    from function.dialects.ndjson import Chunk
+    from function.dialects.ndjson import Line
 
 # Above these, work goes to a thread so that the loop keeps answering others; below, the way there costs more than it.
 LOOP_MS = 1.0
@@ -86,7 +86,7 @@ class Endpoint:
         return _response(reply, facts)
 
     async def _predict(self, request: Request, route: Route, places: Mapping[str, str], facts: Facts) -> Response:
-        headers = dict(request.scope["headers"])  # starlette's would search and decode at each look
+        headers = read_headers(request.scope["headers"])
         with self._intake.admit(headers) as admission:
             spoken = route.takes.by_media(headers)
             body = await self._body(admission, request, headers, facts)
@@ -117,21 +117,21 @@ class Endpoint:
         chunks = await _run(large, ndjson.chunks, exchange.incoming, exchange.served)
         admission.keep()
         headers = {"content-type": ndjson.media_type(exchange.incoming), "x-request-id": exchange.facts.request_id}
-        return Streamed(admission, self._lines_of(exchange, chunks), headers=headers)
+        return Streamed(admission, self._lines_of(exchange, chunks), self._settings.body_timeout_seconds, headers)
 
-    async def _lines_of(self, exchange: Exchange, chunks: "Sequence[Chunk]") -> AsyncIterator[bytes]:
+    async def _lines_of(self, exchange: Exchange, chunks: "Sequence[Sequence[Line]]") -> AsyncGenerator[bytes]:
         """Yield each chunk's answers as soon as they are known; record them at the end, as far as it came."""
         from function.dialects import ndjson
 
         parts: list[Answered] = []
         try:
-            for chunk in chunks:
-                large = len(chunks) > 1 or exchange.model.cost_ms(len(chunk.values)) > LOOP_MS
+            for lines in chunks:
+                large = len(chunks) > 1 or exchange.model.cost_ms(len(lines)) > LOOP_MS
                 try:
-                    part = await _run(large, predict_chunk, exchange, chunk)
+                    part = await _run(large, predict_lines, exchange, lines)
                 except PredictionFailed as error:
                     self._recorder.failed(exchange.facts, self._manifest, error, describe(error))
-                    yield ndjson.refuse_all(chunk, error)
+                    yield ndjson.refuse_all(lines, error)
                 else:
                     parts.append(part.answered)
                     yield ndjson.render(part)
@@ -147,7 +147,7 @@ class Endpoint:
     async def _feedback(self, request: Request, _: Route, __: Mapping[str, str], facts: Facts) -> Response:
         from function.feedback import read_outcomes, receipt
 
-        headers = dict(request.scope["headers"])
+        headers = read_headers(request.scope["headers"])
         with self._intake.admit(headers) as admission:
             Takes().by_media(headers)
             body = await self._body(admission, request, headers, facts)
@@ -202,15 +202,26 @@ class Endpoint:
 class Streamed(StreamingResponse):
     """An answer that goes on after its head; its request stays under way until it ends, however it ends."""
 
-    def __init__(self, admission: Admission, pieces: AsyncIterator[bytes], **head: Any) -> None:
-        super().__init__(pieces, **head)
+    def __init__(
+        self, admission: Admission, pieces: AsyncGenerator[bytes], seconds: float, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(pieces, headers=headers)
         self._admission = admission
+        self._pieces = pieces
+        self._seconds = seconds  # that a caller may take to read a piece
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send head and pieces."""
+        """Send head and pieces; break off where the caller does not read them."""
+
+        async def hurried(message: Message) -> None:
+            await asyncio.wait_for(send(message), self._seconds)
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, hurried)
+        except (TimeoutError, ClientDisconnect):
+            pass  # the server closes the connection, for the answer has no end
         finally:
+            await self._pieces.aclose()
             self._admission.release()
 
 

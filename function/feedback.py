@@ -1,7 +1,7 @@
 """What really happened: true outcomes that callers send for the predictions they got, late, again or out of order."""
 
-import math
 import re
+import sys
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from function.call import Reply, Served
 from function.contract import Label, Output, Signature
 from function.dialects.json_body import as_rows, invalid, read_json, unknown_names
 from function.errors import Detail, InvalidOutcomes
-from function.validation import CATEGORIES_SHOWN, MAX_DETAILS, found
+from function.validation import CATEGORIES_SHOWN, MAX_DETAILS, escape, found, is_dated
 
 MAX_OUTCOMES = 1_000  # in one request: as many records go out at once
 FORMS = '{"prediction_id": ..., "outcome": ...} or {"outcomes": [...]} of such objects'
@@ -82,7 +82,9 @@ def _faults(row: Any, at: str, signature: Signature) -> list[Detail]:
     if not isinstance(row, dict):
         return [Detail(at=at, expected="an object with prediction_id and outcome", found=found(row))]
     faults = [
-        Detail(at=f"{at}/{name[:64]}", expected=f"one of {', '.join(KNOWN)}", found="a name that is not read here")
+        Detail(
+            at=f"{at}/{escape(name[:64])}", expected=f"one of {', '.join(KNOWN)}", found="a name that is not read here"
+        )
         for name in list(row)[: MAX_DETAILS + len(KNOWN)]
         if name not in KNOWN
     ]
@@ -127,7 +129,7 @@ def _fits(value: Any, output: Output) -> bool:
     if output.classes is not None:
         value = _as_target(value, output)
         return any(type(value) is type(one) and value == one for one in output.classes)
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _as_target(value: Any, output: Output) -> Any:
@@ -144,7 +146,7 @@ def _text(output: Output) -> str:
 
 
 def _moment(value: Any) -> datetime | None:
-    if not isinstance(value, str):
+    if not is_dated(value):
         return None
     try:
         return _MOMENT.validate_python(value)

@@ -1,6 +1,7 @@
 """What is let in: how many requests and body bytes are under way at once, and how a body is read within its limits."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -12,6 +13,8 @@ from function.settings import Settings
 
 MIB = 1024 * 1024
 RETRY_AFTER_SECONDS = 1
+DECISIVE = (b"content-type", b"content-encoding", b"inference-header-content-length")
+MAX_DIGITS = 18  # of a length in bytes
 
 
 class Intake:
@@ -36,7 +39,8 @@ class Intake:
             raise Overloaded(
                 f"{self.requests} requests are under way already.", retry_after_seconds=RETRY_AFTER_SECONDS
             )
-        self.check_length(int(headers.get(b"content-length", 0)))
+        # Python reads no numbers of thousands of digits, which HTTP allows where they are zeros.
+        self.check_length(int(headers.get(b"content-length", b"").lstrip(b"0")[:MAX_DIGITS] or 0))
         return Admission(self, coding_of(headers), offers_upgrade=b"upgrade" in headers)
 
     def check_length(self, length: int) -> None:
@@ -49,6 +53,20 @@ class Intake:
         if self.bytes + more > self._max_bytes:
             raise Overloaded("Too many bytes are under way already.", retry_after_seconds=RETRY_AFTER_SECONDS)
         self.bytes += more
+
+
+def read_headers(pairs: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """Return headers by name (starlette's would search and decode at each look); raises InvalidBody.
+
+    What decides how a body is read must not be said twice, for nobody knows which of them a proxy went by.
+    """
+    headers = dict(pairs)
+    if len(headers) != len(pairs):
+        names = [name for name, _ in pairs]
+        for name in DECISIVE:
+            if names.count(name) > 1:
+                raise InvalidBody(f"The header {name.decode()} is given more than once.")
+    return headers
 
 
 class Admission:

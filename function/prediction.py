@@ -16,7 +16,7 @@ from function.routes import Route
 from function.validation import Columns, Instances, Marks
 
 if TYPE_CHECKING:
-    from function.dialects.ndjson import Chunk, Part
+    from function.dialects.ndjson import Line, Part
 
 
 class Exchange(NamedTuple):
@@ -69,12 +69,13 @@ def predict(exchange: Exchange, prepared: Prepared) -> tuple[Answered, Reply]:
     return answered, prepared.dialect.render(answered, served)
 
 
-def predict_chunk(exchange: Exchange, chunk: "Chunk") -> "Part":
+def predict_lines(exchange: Exchange, lines: "Sequence[Line]") -> "Part":
     """Return the answer of some lines; what is wrong with one of them is its own answer."""
-    from function.dialects.ndjson import Part
+    from function.dialects import ndjson
 
     _, model, served, __, facts = exchange
     start = time.perf_counter()
+    chunk = ndjson.read(lines, served)
     columns, refused = model.validator.sift(Instances(chunk.values, lambda _: ""))
     marks = model.validator.marks(columns, "/{}".format)
     facts.validate_ms += since(start)
@@ -87,7 +88,7 @@ def predict_chunk(exchange: Exchange, chunk: "Chunk") -> "Part":
     answered = Answered(columns, outputs, marks, len(numbers), facts.request_id, by_class, facts.instances)
     facts.instances += len(numbers)
     facts.invalid_instances += len(faults)
-    return Part(numbers, answered, faults)
+    return ndjson.Part(numbers, answered, faults)
 
 
 def since(start: float) -> float:

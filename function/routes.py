@@ -201,7 +201,7 @@ class Table:
         if not self._patterns:
             self._patterns = [(compile_path(known)[0], known) for known in self._methods if "{" in known]
         for pattern, template in self._patterns:
-            if match := pattern.match(path):
+            if match := pattern.fullmatch(path):
                 return template, match.groupdict()
         raise UnknownPath("Nothing lives here; GET / lists the known paths.")
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 import orjson
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import (
     AfterValidator,
     AllowInfNan,
@@ -33,9 +33,10 @@ Value = Label | datetime | None
 Columns = dict[str, list[Value]]
 
 MAX_DETAILS = 50
+MAX_HINTED = 5  # instances of which unknown names are compared with known ones, where each has its own answer
 FOUND_LENGTH = 64
 CATEGORIES_SHOWN = 12
-EXACT = 2.0**53  # a float beyond this may be another integer rounded
+EXACT = 2.0**53  # from here on, a float may be another integer rounded
 
 
 class Instances(NamedTuple):
@@ -101,7 +102,8 @@ class Validator:
             if row is not None:
                 rows.append(row)
             else:
-                refused[index] = _invalid(1, 1, self._faults(instances, index)[:MAX_DETAILS])
+                hinted = len(refused) < MAX_HINTED
+                refused[index] = _invalid(1, 1, self._faults(instances, index, hinted=hinted)[:MAX_DETAILS])
         return self._as_columns(rows), refused
 
     def _as_columns(self, rows: list[dict[str, Value]]) -> Columns:
@@ -156,7 +158,7 @@ class Validator:
         }
         return {**named, **missing} if missing else named
 
-    def _faults(self, instances: Instances, index: int) -> list[Detail]:
+    def _faults(self, instances: Instances, index: int, *, hinted: bool = True) -> list[Detail]:
         """Return all that is wrong with an instance, as far as it fits an answer."""
         instance = instances.rows[index]
         named = self._named(instance)
@@ -164,7 +166,7 @@ class Validator:
             return [Detail(at=instances.at(index), expected=self._row_text(), found=found(instance))]
         place = functools.partial(instances.pointer, index)
         unknown = itertools.islice((name for name in named if name not in self._features), MAX_DETAILS)
-        faults = [self._unknown(place, name) for name in unknown]
+        faults = [self._unknown(place, name, hinted=hinted) for name in unknown]
         known = {name: named[name] for name in self._names if name in named}
         try:
             self._validate(self._with_missing(known))
@@ -188,8 +190,8 @@ class Validator:
                 faults[name] = Detail(at=at, expected=wanted, found=text)
         return list(faults.values())
 
-    def _unknown(self, place: Callable[[str], str], name: str) -> Detail:
-        close = difflib.get_close_matches(name[:FOUND_LENGTH], self._names, n=1)
+    def _unknown(self, place: Callable[[str], str], name: str, *, hinted: bool) -> Detail:
+        close = difflib.get_close_matches(name[:FOUND_LENGTH], self._names, n=1) if hinted else []
         hint = f"; did you mean {close[0]!r}?" if close else f", which are {', '.join(self._names[:CATEGORIES_SHOWN])}"
         if len(self._names) > CATEGORIES_SHOWN and not close:
             hint += ", ..."
@@ -275,7 +277,7 @@ def _plain(feature: Feature) -> Any:
     match feature.type:
         case "integer":
             # Frames with missing integers hold them as 3.0, and so do their callers: whole floats are integers here.
-            whole = Annotated[float, *number, AfterValidator(_require_whole), Ge(-EXACT), Le(EXACT)]
+            whole = Annotated[float, *number, AfterValidator(_require_whole), Gt(-EXACT), Lt(EXACT)]
             return Annotated[Annotated[int, Strict(), *within] | whole, Field(union_mode="left_to_right")]
         case "number":
             return Annotated[float, *number]
@@ -295,9 +297,14 @@ def _require_whole(value: float) -> float:
 
 
 def _require_text(value: Any) -> Any:
-    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d", value):
+    if not is_dated(value):
         raise ValueError("a date is text")
     return value
+
+
+def is_dated(value: Any) -> bool:
+    """Tell whether a value is text that begins with a date; pydantic would read numbers as seconds, too."""
+    return isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value) is not None
 
 
 def is_aware(feature: Feature) -> bool:

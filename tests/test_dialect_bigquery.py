@@ -17,7 +17,7 @@ from function.errors import BodyTimeout, ModelUnavailable, Overloaded, Predictio
 from function.store import FileStore
 from lifecycle.pinning import write_pin
 from lifecycle.versions import Version
-from tests.dialects import GOOD, NO_INSTANCES, described, fits, native, posted, rows_of, send
+from tests.json_dialects import GOOD, NO_INSTANCES, described, fits, native, posted, rows_of, send
 from tests.server import ROOT
 from tests.toys import TOYS, Toy, publish_toy
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 import function
 from lifecycle.versions import Version
-from tests.dialects import (
+from tests.json_dialects import (
     GOOD,
     NO_INSTANCES,
     NO_REQUESTS,

@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from lifecycle.versions import Version
-from tests.dialects import (
+from tests.json_dialects import (
     GOOD,
     NO_INSTANCES,
     NO_REQUESTS,

@@ -234,6 +234,13 @@ def changed(index: int, **fields: Any) -> dict[str, Any]:
     return {"inputs": inputs}
 
 
+def sized(size: Any) -> dict[str, Any]:
+    """Return a body whose first tensor is said to come as so many bytes."""
+    inputs = named()
+    inputs[0] = {"name": "age", "shape": [1], "datatype": "INT64", "parameters": {"binary_data_size": size}}
+    return {"inputs": inputs}
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "list": ([1], "an object"),
     "nothing": ({}, "at least one tensor"),
@@ -254,7 +261,17 @@ WRONG: dict[str, tuple[Any, str]] = {
     "shape-below-nothing": (changed(0, shape=[-1]), "/inputs/0/shape"),
     "shape-of-nothing": (changed(0, shape=[0], data=[]), "/inputs/0/shape"),
     "shape-without-end": (changed(0, shape=[1] * 1000), "/inputs/0/shape"),
-    "huge-shape": (changed(0, shape=[1, 2**60, 2**60]), "/inputs/0/data"),
+    "huge-shape": (changed(0, shape=[1, 2**60, 2**60]), "/inputs/0/shape"),
+    "endless-shape": (
+        json.dumps(changed(0, shape=[1, 7])).replace("7]", "1" + "0" * 4001 + "]").replace("40", "NaN").encode(),
+        "/inputs/0/shape",
+    ),
+    "shape-of-no-feature": (changed(0, shape=[1, 3], data=[1, 2, 3]), "/inputs/0/shape"),
+    "nested-otherwise": (
+        {"inputs": [{"name": "x", "shape": [2, 5], "datatype": "FP64", "data": [[1, 2]] * 5}]},
+        "/inputs/0/data",
+    ),
+    "json-text-of-a-list": (changed(2, parameters={"content_type": "pd_json"}, data=["[1]"]), "plain value"),
     "other-batch": (changed(4, shape=[2], data=["paid", "free"]), "/inputs/4/shape"),
     "wide": (changed(4, shape=[1, 2], data=["paid", "free"]), "/inputs/4/shape"),
     "too-few-elements": (changed(0, data=[]), "/inputs/0/data"),
@@ -286,8 +303,9 @@ WRONG: dict[str, tuple[Any, str]] = {
         {"inputs": named(), "outputs": [{"name": "predict", "parameters": {"classification": 1}}]},
         "predict_proba",
     ),
-    "binary-size-without-bytes": (changed(0, parameters={"binary_data_size": 8}), "/inputs/0/parameters"),
-    "binary-size-no-number": (changed(0, parameters={"binary_data_size": "8"}), "/inputs/0/parameters"),
+    "data-beside-bytes": (changed(0, parameters={"binary_data_size": 0}), "/inputs/0/data"),
+    "binary-size-without-bytes": (sized(8), "/inputs/0/parameters/binary_data_size"),
+    "binary-size-no-number": (sized("8"), "/inputs/0/parameters/binary_data_size"),
     "half": (b'{"inputs": [', "not JSON"),
     "empty": (b"", "empty"),
     "bytes": (b"\x00\xff\x00", "not UTF-8"),
@@ -310,11 +328,12 @@ def test_a_wrong_body_is_refused_in_the_protocols_shape(case: str, client: TestC
         ("nan", b"", 8),
         ("-1", b"", 8),
         ("99999", b"", 8),
+        ("9" * 5000, b"", 8),
         (None, b"\0" * 7, 8),
         (None, b"\0" * 9, 8),
         (None, b"\0" * 7, 7),
     ],
-    ids=["no-number", "negative", "beyond", "too-few", "left-over", "wrong-size"],
+    ids=["no-number", "negative", "beyond", "endless", "too-few", "left-over", "wrong-size"],
 )
 def test_binary_data_must_fit(length: str | None, rest: bytes, size: int, client: TestClient) -> None:
     """The header and the sizes of all inputs must account for every byte."""

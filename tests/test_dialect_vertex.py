@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from lifecycle.versions import Version
-from tests.dialects import GOOD, NO_INSTANCES, NO_REQUESTS, described, fits, native, posted, rows_of, send
+from tests.json_dialects import GOOD, NO_INSTANCES, NO_REQUESTS, described, fits, native, posted, rows_of, send
 from tests.test_endpoint import error
 from tests.toys import TOYS
 

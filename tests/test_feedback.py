@@ -129,3 +129,16 @@ def test_the_documented_example_is_accepted(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     body = document["paths"]["/feedback"]["post"]["requestBody"]["content"]["application/json"]["example"]
     assert client.post("/feedback", json=body).json()["recorded"] == 1
+
+
+@pytest.mark.parametrize("moment", ["1700000000", "-1", "0", "2026-01-31", 7, True])
+def test_a_moment_is_a_date_and_time_with_offset(moment: Any, client: TestClient) -> None:
+    """Numbers are no moments, in text or out of it."""
+    body = {"prediction_id": ID, "outcome": "yes", "observed_at": moment}
+    error(client.post("/feedback", json=body), 422, "invalid_outcomes")
+
+
+def test_an_endless_number_is_no_outcome(serving: Callable[..., TestClient]) -> None:
+    """A number beyond any float is refused like every other wrong value."""
+    body = f'{{"prediction_id": "{ID}", "outcome": 1{"0" * 400}}}'
+    error(serving("regression").post("/feedback", content=body), 422, "invalid_outcomes")

@@ -74,6 +74,8 @@ def _decoded_length(message: Any) -> int:
     """
     if message.type not in ("record batch", "dictionary"):
         return 0
+    if message.metadata_version != arrow().ipc.MetadataVersion.V5:  # older ones hid their compression elsewhere
+        raise MalformedBody("The body is of a version before Arrow 1.0 (of 2020); write it with a newer one.")
     metadata, body = message.metadata.to_pybytes(), message.body
     batch = _follow(metadata, _field(metadata, _follow(metadata, 0), HEADER))
     if message.type == "dictionary":

@@ -84,6 +84,7 @@ def call(table: Any, headers: Headers, served: Served, media_type: str) -> Call:
     check_rows(table.num_rows, served)
     table.validate(full=True)  # offsets, indices and UTF-8: a body may hold any bytes
     chunks = [chunk for column in table.columns for chunk in column.chunks]
+    check_decoded(sum(map(_dictionary_length, chunks)))
     check_decoded(sum(map(_text_length, chunks)))
     values = [[value for chunk in column.chunks for value in _values(chunk)] for column in table.columns]
     names = table.column_names
@@ -137,6 +138,11 @@ def _is_plain(kind: Any) -> bool:
 def _is_text(kind: Any) -> bool:
     types = arrow().types
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _dictionary_length(chunk: Any) -> int:
+    """Return about the bytes of a chunk's dictionary, which is read again for each chunk that has it."""
+    return 8 * len(chunk.dictionary) if arrow().types.is_dictionary(chunk.type) else 0
 
 
 def _text_length(chunk: Any) -> int:

@@ -18,7 +18,7 @@ import orjson
 from function.call import Answered, Call, Headers, Incoming, Reply, Served, usual_methods
 from function.contract import Feature, Signature
 from function.dialects import native
-from function.dialects.json_body import SPARE_BRACKETS, check_count, invalid
+from function.dialects.json_body import SPARE_BRACKETS, check_count, holds_more, invalid
 from function.dialects.native import refuse
 from function.dialects.table import check_names, columns, wants_json
 from function.errors import MalformedBody, TooManyInstances, UnsupportedMediaType
@@ -35,7 +35,7 @@ BOOLEANS = {"true": True, "false": False, "": None}
 OF_NUMBERS = b"0123456789-+.eE,"
 # Up to a quote that stands where neither a cell begins nor a quoted one goes on, or that is never closed.
 QUOTED_RIGHTLY = re.compile(r'(?:[^"]*+(?<![^",\r\n])"[^"]*+")*+[^"]*+')
-QUOTED = re.compile(rb'"[^"]*+"')
+TO_COMMA = re.compile(rb'(?:[^",]++|"[^"]*+(?:"|\Z))*+,')  # that stands outside of quotes
 ADVICE = " If the first line holds values, send it with `content-type: text/csv; header=absent`."
 
 # The module's own limit, 131,072 characters a cell, is one of the process, so it is set once: the body's limit is
@@ -115,9 +115,9 @@ def _said_header(headers: Headers) -> str | None:
 def _check_cells(body: bytes, served: Served) -> None:
     """Refuse what holds far more cells than instances have, before they cost memory."""
     most = (served.max_instances + 1) * len(served.signature.features) + SPARE_BRACKETS
-    if body.count(b",") > most and (commas := QUOTED.sub(b"", body).count(b",")) > most:
+    if body.count(b",") > most and holds_more(TO_COMMA, body, most):
         raise TooManyInstances(
-            f"The body holds more than {commas} cells; one request takes at most {served.max_instances} instances."
+            f"The body holds more than {most} cells; one request takes at most {served.max_instances} instances."
         )
 
 

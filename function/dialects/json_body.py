@@ -19,7 +19,8 @@ OUTPUTS: dict[str, Method] = {
     "decision_function": "decision_function",
 }
 FORM_FAULT = "The body does not have a form that is read here."
-TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# Up to a bracket that stands outside of text; a text that is never closed goes on to the end.
+TO_BRACKET = re.compile(rb'(?:[^"\[{]++|"(?:[^"\\]++|\\.)*+(?:"|\Z))*+[\[{]', re.DOTALL)
 SPARE_BRACKETS = 1_000  # wrappers, and faults that are worth a detail
 
 
@@ -89,11 +90,20 @@ def _check_size(body: bytes, max_instances: int, lists_per_instance: int) -> Non
     most = max_instances * lists_per_instance + SPARE_BRACKETS
     if body.count(b"{") + body.count(b"[") <= most:
         return
-    outside_text = TEXT.sub(b"", body)
-    brackets = outside_text.count(b"{") + outside_text.count(b"[")
-    if brackets > most:
-        text = f"The body holds {brackets} objects and lists"
-        raise TooManyInstances(f"{text}; one request takes at most {max_instances} instances, each one of them.")
+    if holds_more(TO_BRACKET, body, most):
+        text = f"The body holds more than {most} objects and lists"
+        raise TooManyInstances(f"{text}; one request takes at most {max_instances} instances.")
+
+
+def holds_more(pattern: re.Pattern[bytes], body: bytes, most: int) -> bool:
+    """Tell whether a pattern follows on itself more than so often; what is left behind it is looked at once."""
+    at = 0
+    for _ in range(most + 1):
+        match = pattern.match(body, at)
+        if match is None:
+            return False
+        at = match.end()
+    return True
 
 
 def _read_leniently(body: bytes, error: orjson.JSONDecodeError) -> Any:

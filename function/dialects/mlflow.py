@@ -145,7 +145,8 @@ def _split(value: Any, at: str, served: Served) -> Instances:
 
 
 def _table(rows: Any, columns: Any, at: str, served: Served) -> Instances:
-    if columns is None or columns == list(range(len(served.signature.features))):  # of a frame made from a matrix
+    positions = list(range(len(served.signature.features)))
+    if columns is None or (columns == positions and set(map(type, columns)) == {int}):  # of a frame made from a matrix
         return read_rows(rows, f"{at}/data", served)
     if not isinstance(columns, list):
         raise invalid(f"{at}/columns", "a list of names", found(columns))

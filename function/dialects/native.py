@@ -143,7 +143,8 @@ def describe(served: Served) -> "Description":
 
 def index(incoming: Incoming, _: None) -> Reply:
     """Return what lives here; a browser is led to the page for people."""
-    if b"text/html" in incoming.headers.get(b"accept", b""):
+    offers = incoming.headers.get(b"accept", b"").split(b",")
+    if any(offer.partition(b";")[0].strip() == b"text/html" for offer in offers):
         return Reply(b"", 307, {"location": "docs"})
     paths = list(dict.fromkeys(route.path for route in incoming.routes))
     return Reply(orjson.dumps({"status": "alive", "paths": paths}))

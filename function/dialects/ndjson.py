@@ -6,6 +6,7 @@ counts from 1.
 """
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,14 +14,18 @@ import orjson
 
 from function import schemas
 from function.call import Answered, Incoming, Served
-from function.dialects.json_body import check_count, read_json
+from function.dialects.json_body import read_json
 from function.dialects.native import refuse as refuse
-from function.errors import MalformedBody, PilotlightError
+from function.errors import MalformedBody, PilotlightError, TooManyInstances
 from function.routes import LINE_MEDIA, is_wrapper
 from function.validation import Columns, Marks
 
 MEDIA_TYPE = "application/x-ndjson"
+FILLED = re.compile(rb"^[ \t\r\f\v]*+[^\s][^\n]*+", re.MULTILINE)  # a line with more than white space
 LINES_AT_ONCE = 256  # answered together: enough to spread a call's cost, few enough for the first answer to come soon
+
+
+Line = tuple[int, bytes]  # its number and its bytes
 
 
 class Chunk(NamedTuple):
@@ -39,14 +44,38 @@ class Part(NamedTuple):
     faults: Mapping[int, PilotlightError]
 
 
-def chunks(incoming: Incoming, served: Served) -> list[Chunk]:
-    """Return a body's lines; raises MalformedBody for none at all, TooManyInstances for too many."""
-    lines = [(number, line) for number, line in enumerate(incoming.body.split(b"\n"), 1) if not line.isspace() and line]
+def chunks(incoming: Incoming, served: Served) -> list[list[Line]]:
+    """Return a body's lines in the portions that are answered together.
+
+    Raises MalformedBody for none at all, TooManyInstances for too many.
+    """
+    lines: list[Line] = []
+    number, counted = 1, 0
+    for match in FILLED.finditer(incoming.body):
+        number += incoming.body.count(b"\n", counted, match.start())
+        counted = match.start()
+        lines.append((number, match[0]))
+        if len(lines) > served.max_instances:
+            raise TooManyInstances(f"One request takes at most {served.max_instances} instances, one a line.")
     if not lines:
         raise MalformedBody("The body is empty; expected an instance a line.")
-    check_count(len(lines), served.max_instances)
+    return [lines[start : start + LINES_AT_ONCE] for start in range(0, len(lines), LINES_AT_ONCE)]
+
+
+def read(lines: Sequence[Line], served: Served) -> Chunk:
+    """Return what some lines hold."""
     names = served.signature.names
-    return [_read(lines[start : start + LINES_AT_ONCE], names) for start in range(0, len(lines), LINES_AT_ONCE)]
+    chunk = Chunk([], [], {})
+    for number, line in lines:
+        try:
+            value = read_json(line, 1, lists_per_instance=2)
+        except PilotlightError as error:
+            chunk.faults[number] = error
+            continue
+        wrapped = isinstance(value, dict) and len(value) == 1 and is_wrapper(value, "features", names)
+        chunk.values.append(value["features"] if wrapped else value)
+        chunk.numbers.append(number)
+    return chunk
 
 
 def media_type(incoming: Incoming) -> str:
@@ -62,9 +91,9 @@ def render(part: Part) -> bytes:
     return b"".join(answers[number] for number in sorted(answers))
 
 
-def refuse_all(chunk: Chunk, error: PilotlightError) -> bytes:
-    """Return an error for every line of a chunk."""
-    return b"".join(_refuse_line(error, number) for number in sorted([*chunk.numbers, *chunk.faults]))
+def refuse_all(lines: Sequence[Line], error: PilotlightError) -> bytes:
+    """Return an error for every one of some lines."""
+    return b"".join(_refuse_line(error, number) for number, _ in lines)
 
 
 def joined(parts: Sequence[Answered], request_id: str) -> Answered:
@@ -99,19 +128,6 @@ def describe(served: Served) -> schemas.Description:
         schemas.ERROR,
         answer_media=MEDIA_TYPE,
     )
-
-
-def _read(lines: list[tuple[int, bytes]], names: frozenset[str]) -> Chunk:
-    numbers, values, faults = [], [], {}
-    for number, line in lines:
-        try:
-            value = read_json(line, 1, lists_per_instance=2)
-            wrapped = isinstance(value, dict) and len(value) == 1 and is_wrapper(value, "features", names)
-            values.append(value["features"] if wrapped else value)
-            numbers.append(number)
-        except PilotlightError as error:
-            faults[number] = error
-    return Chunk(numbers, values, faults)
 
 
 def _answers(part: Part) -> Iterator[bytes]:

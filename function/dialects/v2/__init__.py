@@ -25,6 +25,7 @@ from function.validation import found
 __all__ = ["describe", "parse", "refuse", "render"]
 
 BINARY = "application/octet-stream"
+MAX_DIGITS = 18  # of a length in bytes
 HEAD_LENGTH = "inference-header-content-length"
 
 
@@ -82,7 +83,7 @@ def _split(incoming: Incoming) -> tuple[bytes | memoryview, memoryview]:
     length = incoming.headers.get(HEAD_LENGTH.encode())
     if length is None:
         return body, memoryview(b"")
-    if not length.isdigit() or int(length) > len(body):
+    if not length.isdigit() or len(length) > MAX_DIGITS or int(length) > len(body):
         text = length.decode("latin-1")[:20]
         raise InvalidBody(f"{HEAD_LENGTH} is {text!r}, but the uncompressed body has {len(body)} bytes.")
     view = memoryview(body)

@@ -1,5 +1,6 @@
 """Instances from tensors: one a feature, or one matrix."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from function.validation import Instances, escape, found
 CONTENT_TYPES = (None, "pd", "np", "str", "datetime", "base64", "pd_json")
 ENCODINGS = {"base64": from_base64, "pd_json": from_json_texts}
 MAX_DIMENSIONS = 8
+MAX_DIMENSION = 2**31
 UNOFFERED = frozenset({"shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"})
 
 
@@ -65,7 +67,7 @@ def read_instances(inputs: Any, rest: memoryview, served: Served) -> Instances:
     faults: list[Detail] = []
     for index, given in enumerate(inputs[: 2 + len(features)]):
         try:
-            tensors.append(_tensor(given, blob))
+            tensors.append(_tensor(given, blob, served))
         except TensorFault as fault:
             faults.append(Detail(at=f"/inputs/{index}{fault.at}", expected=fault.expected, found=fault.found))
             if rest:  # whose bytes the next input has, is not known any more
@@ -73,7 +75,6 @@ def read_instances(inputs: Any, rest: memoryview, served: Served) -> Instances:
     check_faults(faults)
     if blob.left:
         raise InvalidBody(f"{blob.left} bytes are left over behind the binary data of all inputs.")
-    check_count(tensors[0].rows, served.max_instances)
     if len(tensors) == 1 and tensors[0].width == len(features):
         return _of_matrix(tensors[0])
     _check_columns(tensors, served)
@@ -96,7 +97,7 @@ def check_offered(parameters: Mapping[str, Any], at: str) -> None:
         raise invalid(f"{at}/parameters", "data in the body: no memory is shared here", "shared memory")
 
 
-def _tensor(given: Any, blob: Blob) -> Tensor:
+def _tensor(given: Any, blob: Blob, served: Served) -> Tensor:
     """Return an input; a request has one for each feature, so that what most of them lack is looked at in one step."""
     if type(given) is not dict:
         raise TensorFault("", "an object", found(given))
@@ -105,16 +106,18 @@ def _tensor(given: Any, blob: Blob) -> Tensor:
         raise TensorFault("/name", "text", found(name))
     if datatype not in DATATYPES:
         raise TensorFault("/datatype", f"one of {', '.join(DATATYPES)}", found(datatype))
-    rows, width = _shape(given.get("shape"))
+    shape: Any = given.get("shape")
+    rows, width = _size(shape, len(served.signature.features))
+    check_count(rows, served.max_instances)
     parameters = given.get("parameters")
     if parameters:
-        return Tensor(name, rows, width, _as_said(parameters, given, datatype, rows * width, blob))
+        return Tensor(name, rows, width, _as_said(parameters, given, datatype, shape, blob))
     if "data" not in given:
         raise TensorFault("/data", "a list, or a binary_data_size", "nothing")
-    return Tensor(name, rows, width, from_json(given["data"], datatype, rows * width))
+    return Tensor(name, rows, width, from_json(given["data"], datatype, shape))
 
 
-def _as_said(parameters: Any, given: Mapping[str, Any], datatype: str, count: int, blob: Blob) -> list[Any]:
+def _as_said(parameters: Any, given: Mapping[str, Any], datatype: str, shape: list[int], blob: Blob) -> list[Any]:
     """Return the elements of an input whose parameters say where they are or how they are meant."""
     if not isinstance(parameters, dict):
         raise TensorFault("/parameters", "an object", found(parameters))
@@ -125,25 +128,30 @@ def _as_said(parameters: Any, given: Mapping[str, Any], datatype: str, count: in
         known = ", ".join(one for one in CONTENT_TYPES if one)
         raise TensorFault("/parameters/content_type", f"one of {known}", found(content_type))
     if "binary_data_size" in parameters:
-        elements = from_bytes(blob.take(parameters["binary_data_size"]), datatype, count)
+        if "data" in given:
+            raise TensorFault("/data", "nothing beside a binary_data_size", "data")
+        elements = from_bytes(blob.take(parameters["binary_data_size"]), datatype, math.prod(shape))
     elif "data" in given:
-        elements = from_json(given["data"], datatype, count)
+        elements = from_json(given["data"], datatype, shape)
     else:
         raise TensorFault("/data", "a list, or a binary_data_size", "nothing")
     return ENCODINGS[content_type](elements) if datatype == BYTES and content_type in ENCODINGS else elements
 
 
-def _shape(shape: Any) -> tuple[int, int]:
-    """Return how many rows a tensor has, and how many elements each."""
+def _size(shape: Any, features: int) -> tuple[int, int]:
+    """Return how many rows a tensor has, and how many elements each: one, or one a feature."""
     if type(shape) is not list or not 0 < len(shape) <= MAX_DIMENSIONS:
         text = f"a list of one to {MAX_DIMENSIONS} whole numbers, the batch first"
         raise TensorFault("/shape", text, found(shape))
     size = 1
     for one in shape:
-        if type(one) is not int or one < 1:
+        if type(one) is not int or not 1 <= one <= MAX_DIMENSION:
             raise TensorFault("/shape", "whole numbers of at least one, such as [1] or [1, 1]", found(one))
         size *= one
-    return shape[0], size // shape[0]
+    width = size // shape[0]
+    if width not in (1, features):
+        raise TensorFault("/shape", f"[n] or [n, 1] for one of the features, or [n, {features}] for all", f"{shape}")
+    return shape[0], width
 
 
 def _of_matrix(matrix: Tensor) -> Instances:

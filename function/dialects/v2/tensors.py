@@ -53,13 +53,16 @@ class TensorFault(Exception):
         self.found = what
 
 
-def from_json(data: Any, datatype: str, count: int) -> list[Any]:
-    """Return the elements of nested or flat lists in row-major order, None for null; raises TensorFault."""
+def from_json(data: Any, datatype: str, shape: Sequence[int]) -> list[Any]:
+    """Return the elements of lists in row-major order, nested as the shape says or flat; raises TensorFault.
+
+    An element that is null becomes None.
+    """
     allowed, text = _KINDS[datatype]
-    elements = data if type(data) is list and len(data) == count else _flat(data, count)
+    elements = data if type(data) is list and len(data) == math.prod(shape) else _flat(data, shape)
     kinds = set(map(type, elements))
     if list in kinds:
-        elements = _flat(data, count)
+        elements = _flat(data, shape)
         kinds = set(map(type, elements))
     if not kinds <= allowed:
         wrong = next(element for element in elements if type(element) not in allowed)
@@ -67,7 +70,7 @@ def from_json(data: Any, datatype: str, count: int) -> list[Any]:
     if datatype in _RANGES:
         _check_range(elements, datatype)
     elif datatype in _NARROW:
-        return [None if element is None else _narrowed(element, datatype) for element in elements]
+        return _narrowed(elements, datatype)
     return elements
 
 
@@ -95,10 +98,12 @@ def from_base64(elements: Sequence[Any]) -> list[Any]:
 
 def from_json_texts(elements: Sequence[Any]) -> list[Any]:
     """Return values that were each sent as a JSON text, as MLServer does with mixed columns; raises TensorFault."""
+    if any(one is not None and one.lstrip()[:1] in ("[", "{") for one in elements):
+        raise TensorFault("/data", "a plain value as JSON in each element", "a list or an object")
     try:
         return [None if one is None else orjson.loads(one) for one in elements]
     except orjson.JSONDecodeError:
-        raise TensorFault("/data", "JSON in each element", "something else") from None
+        raise TensorFault("/data", "a plain value as JSON in each element", "something else") from None
 
 
 def to_bytes(elements: Sequence[Any], datatype: str) -> bytes:
@@ -109,15 +114,21 @@ def to_bytes(elements: Sequence[Any], datatype: str) -> bytes:
     return np.array(elements, DTYPES[datatype]).tobytes()
 
 
-def _flat(data: Any, count: int) -> list[Any]:
+def _flat(data: Any, shape: Sequence[int]) -> list[Any]:
     """Return the innermost elements of nested lists, level by level, so that no nesting is too deep."""
     level = data if isinstance(data, list) else [data]
+    sizes = [len(level)]
     while level and isinstance(level[0], list):
-        if not all(isinstance(one, list) for one in level):
-            raise TensorFault("/data", "lists of one depth", "others")
+        widths = {len(one) if isinstance(one, list) else -1 for one in level}
+        if len(widths) > 1:
+            raise TensorFault("/data", "lists of one depth and length at each level", "others")
+        sizes += widths
         level = [element for one in level for element in one]
-    if len(level) != count:
-        raise TensorFault("/data", f"{count} elements, as the shape says", str(len(level)))
+    if len(level) != math.prod(shape):
+        raise TensorFault("/data", f"{math.prod(shape)} elements, as the shape says", str(len(level)))
+    wanted, nested = ([size for size in each if size != 1] for each in (shape, sizes))
+    if nested != wanted and nested != [len(level)]:
+        raise TensorFault("/data", f"lists nested as the shape {list(shape)} says, or one flat list", f"{sizes}")
     return level
 
 
@@ -128,17 +139,19 @@ def _check_range(elements: Sequence[Any], datatype: str) -> None:
             raise TensorFault("/data", f"a whole number of {datatype}", found(element))
 
 
-def _narrowed(element: float, datatype: str) -> float:
-    """Return a number as its datatype holds it: written with few bits, it is meant as such a number."""
-    if not math.isfinite(element):
-        return element
+def _narrowed(elements: Sequence[Any], datatype: str) -> list[Any]:
+    """Return numbers as their datatype holds them: written with few bits, they are meant as such."""
     try:
         with np.errstate(over="raise"):
+            wide = np.array([math.nan if element is None else element for element in elements], np.float64)
             if datatype == BF16:  # cut, as Triton's own clients do
-                return float((np.array(element, "<f4").view("<u4") & 0xFFFF0000).view("<f4"))
-            return float(DTYPES[datatype].type(element))
+                narrow = (wide.astype("<f4").view("<u4") & 0xFFFF0000).view("<f4")
+            else:
+                narrow = wide.astype(DTYPES[datatype])
     except (OverflowError, FloatingPointError):
-        raise TensorFault("/data", f"a number of {datatype}", found(element)) from None
+        raise TensorFault("/data", f"numbers of {datatype}", "one that is too large") from None
+    numbers: list[Any] = narrow.astype(np.float64).tolist()
+    return [None if element is None else number for element, number in zip(elements, numbers, strict=True)]
 
 
 def _texts(content: memoryview, count: int) -> list[str]:
