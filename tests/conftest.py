@@ -1,9 +1,12 @@
 """Fixtures, each a link of one chain: toy -> store -> pinned -> app -> client, and server for a real process."""
 
+import fcntl
 import gc
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from functions_framework.aio import create_asgi_app
@@ -12,7 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from function.store import FileStore
 from lifecycle.pinning import write_pin
-from lifecycle.versions import Version
+from lifecycle.training import train
+from lifecycle.versions import Version, list_numbers, read_version
 from tests.cloud import CloudDouble
 from tests.server import ROOT, Server
 from tests.speakers import VERTEX
@@ -21,6 +25,13 @@ from tests.toys import TOYS, publish_toy
 # Each worker of pytest-xdist would start a thread for each processor, and they spin while they wait for each other: one
 # fit of small data took ten times as long. Processes that tests start are not limited.
 threadpool_limits(limits=1)
+
+
+class Trained(NamedTuple):
+    """An example model's version, and the store that it is in."""
+
+    store: FileStore
+    version: Version
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +51,24 @@ def published(store: FileStore) -> Callable[[str], Version]:
         return versions[name]
 
     return publish
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
+    """Return the function that trains an example model once, whichever process asks first, and gives its version."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    folder.mkdir(exist_ok=True)
+    models = FileStore(folder / "store")
+
+    def train_once(name: str) -> Trained:
+        with (folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not list_numbers(models, name):
+                train(models, name, lambda _: None)
+        return Trained(models, read_version(models, name, 1))
+
+    return train_once
 
 
 @pytest.fixture

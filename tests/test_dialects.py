@@ -10,11 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from function.store import FileStore
 from lifecycle.frames import raw_instances
 from lifecycle.pinning import write_pin
 from lifecycle.recipe import read_source
-from lifecycle.training import train
 from tests.server import Server
 from tests.speakers import SPEAKERS, VERTEX, Rows, Speaker, say
 from tests.test_endpoint import GOOD
@@ -26,14 +24,13 @@ ALL = pytest.mark.parametrize("speaker", SPEAKERS, ids=[speaker.name for speaker
 
 
 @pytest.mark.parametrize("name", ["churn", "reviews", "maintenance"])
-def test_every_dialect_gives_the_same_numbers(name: str, tmp_path: Path) -> None:
+def test_every_dialect_gives_the_same_numbers(name: str, trained: Callable[[str], Any], tmp_path: Path) -> None:
     """Of each example model, hundreds of its test rows get bit for bit the native answer in every dialect."""
-    store = FileStore(tmp_path / "store")
-    made = train(store, name, lambda _: None)
-    signature = made.version.manifest.signature
+    store, version = trained(name)
+    signature = version.manifest.signature
     test = read_source(name).load().test[[feature.name for feature in signature.features]].head(300)
     rows = raw_instances(test, signature.features)
-    environment = {"MODEL_STORE": store.url, "PIN_FILE": str(write_pin(made.version, tmp_path)), **VERTEX}
+    environment = {"MODEL_STORE": store.url, "PIN_FILE": str(write_pin(version, tmp_path)), **VERTEX}
     with Server(environment, tmp_path) as server:
         model = server.client.get("/model").json()
         native = server.client.post("/predict", json={"instances": rows}).json()

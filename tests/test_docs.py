@@ -28,7 +28,7 @@ class Prefixed:
         await self._app(scope, receive, send)
 
 
-@pytest.fixture(params=["", "/churn"], ids=["root", "prefix"])
+@pytest.fixture(params=[pytest.param("", marks=pytest.mark.long), "/churn"], ids=["root", "prefix"])
 def root(request: pytest.FixtureRequest, serving: Callable[..., TestClient]) -> Iterator[str]:
     """Serve the binary toy under a prefix; return its root's URL."""
     app = Prefixed(serving("binary").app, request.param)

@@ -4,15 +4,13 @@ import importlib.util
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from function.store import FileStore
 from lifecycle.pinning import write_pin
-from lifecycle.training import train
 from tests import environments
 from tests.clients import REQUIREMENTS
 from tests.server import ROOT, Server
@@ -42,12 +40,11 @@ EXAMPLES = list(examples())
 
 
 @pytest.fixture(scope="module")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def reviews(trained: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Return a real process that serves the model of the examples, as `make serve` does, with Vertex AI's path."""
     folder = tmp_path_factory.mktemp("documented")
-    store = FileStore(folder / "store")
-    made = train(store, "reviews", lambda _: None)
-    pin = write_pin(made.version, folder)
+    store, version = trained("reviews")
+    pin = write_pin(version, folder)
     environment = {"MODEL_STORE": store.url, "PIN_FILE": str(pin), "AIP_PREDICT_ROUTE": "/vertex"}
     with Server(environment, folder) as running:
         yield running

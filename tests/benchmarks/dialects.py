@@ -15,6 +15,7 @@ from rich.table import Table
 from tests.benchmarks import client, versions
 from tests.benchmarks.contenders import Setting, ours
 from tests.benchmarks.servers import client_cpus, first_answer, pinned, running
+from tests.benchmarks.versions import Version
 from tests.speakers import SPEAKERS, VERTEX, Sent, Speaker
 
 MODELS = ("churn", "reviews", "maintenance")
@@ -29,7 +30,10 @@ REPORTED = ("csv", "csv-bare", "mlflow-csv", "sagemaker-csv", "arrow", "parquet"
 def main(models: tuple[str, ...], rounds: int, requests: int) -> None:
     """Print the p50 of one instance in each dialect, as microseconds and as a multiple of the native one."""
     shown = Table(title="p50 of one instance, us (times native)", box=SIMPLE)
-    measured = {model: measure(model, rounds, requests) for model in models}
+    measured = {}
+    for model in models:
+        with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
+            measured[model] = measure(versions.publish(model, Path(name)), rounds, requests, Path(name))
     for column in ("dialect", *models, f"wanted: at most {WANTED:g}"):
         shown.add_column(column, justify="left" if column == "dialect" else "right")
     for speaker in SPEAKERS:
@@ -40,20 +44,15 @@ def main(models: tuple[str, ...], rounds: int, requests: int) -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(shown)
 
 
-def measure(model: str, rounds: int, requests: int) -> dict[str, float]:
+def measure(version: Version, rounds: int, requests: int, folder: Path) -> dict[str, float]:
     """Return the median microseconds of a request in each dialect, which take turns on a connection of their own."""
-    with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
-        folder = Path(name)
-        version = versions.publish(model, folder)
-        contender = ours(Setting(version, Path(sys.executable).parent))
-        contender = replace(contender, environment={**contender.environment, **VERTEX})
-        with running(contender, folder) as server, pinned(client_cpus()):
-            first_answer(server)
-            described = httpx2.get(f"http://127.0.0.1:{server.port}/model", trust_env=False).json()
-            sent = {speaker.name: written(speaker.write(version.rows(1), described)) for speaker in SPEAKERS}
-            turns = [
-                {name: turn(server.port, request, requests) for name, request in sent.items()} for _ in range(rounds)
-            ]
+    contender = ours(Setting(version, Path(sys.executable).parent))
+    contender = replace(contender, environment={**contender.environment, **VERTEX})
+    with running(contender, folder) as server, pinned(client_cpus()):
+        first_answer(server)
+        described = httpx2.get(f"http://127.0.0.1:{server.port}/model", trust_env=False).json()
+        sent = {speaker.name: written(speaker.write(version.rows(1), described)) for speaker in SPEAKERS}
+        turns = [{name: turn(server.port, request, requests) for name, request in sent.items()} for _ in range(rounds)]
     return {name: statistics.median(each[name] for each in turns) for name in sent}
 
 

@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import joblib
 import pandas as pd
@@ -249,9 +251,10 @@ def test_an_answer_without_an_end_is_refused() -> None:
     assert client.missing_bytes(chunked + b"2\r\nok\r\n0\r\n\r\n") == 0
 
 
-def test_every_dialect_can_be_measured(tmp_path: Path) -> None:
+def test_every_dialect_can_be_measured(trained: Callable[[str], Any], tmp_path: Path) -> None:
     """A short turn of each dialect gives a time of its own."""
-    taken = dialects.measure("reviews", rounds=1, requests=2)
+    version = newest("reviews", trained("reviews").store.url, tmp_path)
+    taken = dialects.measure(version, rounds=1, requests=2, folder=tmp_path)
     assert set(taken) == {speaker.name for speaker in SPEAKERS}
     assert all(microseconds > 0 for microseconds in taken.values())
 
