@@ -1,5 +1,6 @@
 """What a request asks of a model, and what the model gave for it, whatever format it came in."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -90,6 +91,7 @@ class Reply(NamedTuple):
     media_type: str = JSON
 
 
+@functools.lru_cache(maxsize=1)
 def usual_methods(signature: Signature) -> tuple[Method, ...]:
     """Return what is computed where a caller does not choose: predict, and predict_proba where the model has it."""
     return tuple(method for method in ("predict", "predict_proba") if method in signature.methods)

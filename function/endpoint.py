@@ -49,6 +49,7 @@ class Endpoint:
         self._lines = LineWriter(1)
         self._recorder = Recorder(self._lines, settings)
         self._flush_later: asyncio.TimerHandle | None = None
+        self._known: Served | None = None  # once the model is loaded
         self._table = Table(predict_path=settings.aip_predict_route, health_path=settings.aip_health_route)
         self._kinds = {"predict": self._predict, "feedback": self._feedback, "read": self._read}
 
@@ -89,7 +90,8 @@ class Endpoint:
         headers = read_headers(request.scope["headers"])
         with self._intake.admit(headers) as admission:
             spoken = route.takes.by_media(headers)
-            body = await self._body(admission, request, headers, facts)
+            body = await admission.read(request)
+            self._note(headers, body, facts)
             model = await self._warm.get()
             served = self._served(model, places)
             incoming = Incoming(headers, body, places, self._table.routes)
@@ -97,9 +99,11 @@ class Endpoint:
             if spoken == LINES:
                 return await self._stream(exchange, admission)
             large = len(body) > LOOP_BYTES or spoken in COLUMNAR
-            prepared = await _run(large, prepare, exchange, spoken)
+            # Not by _run: what is small, is worth no coroutine.
+            prepared = await asyncio.to_thread(prepare, exchange, spoken) if large else prepare(exchange, spoken)
             large = large or model.cost_ms(facts.instances) > (ALONE_MS if self._intake.alone else LOOP_MS)
-            reply = await _run(large, self._answer, exchange, prepared)
+            answer = self._answer
+            reply = await asyncio.to_thread(answer, exchange, prepared) if large else answer(exchange, prepared)
         self._flush()
         return _response(reply, facts)
 
@@ -150,26 +154,28 @@ class Endpoint:
         headers = read_headers(request.scope["headers"])
         with self._intake.admit(headers) as admission:
             Takes().by_media(headers)
-            body = await self._body(admission, request, headers, facts)
+            body = await admission.read(request)
+            self._note(headers, body, facts)
             served = self._served(await self._warm.get(), {})
             outcomes = await _run(len(body) > LOOP_BYTES, read_outcomes, body, served)
             self._recorder.told(facts, served.manifest, outcomes)
         self._flush()
         return _response(receipt(outcomes, served), facts)
 
-    async def _body(self, admission: Admission, request: Request, headers: Headers, facts: Facts) -> bytes:
+    def _note(self, headers: Headers, body: bytes, facts: Facts) -> None:
         facts.trace = trace_fields(headers, self._settings.google_cloud_project)
-        body = await admission.read(request)
         facts.body_bytes = len(body)
         facts.read_ms = since(facts.started)
-        return body
 
     def _served(self, model: Model, places: Mapping[str, str]) -> Served:
         """Return what dialects may know; raises UnknownModel where a path names another model or version."""
-        name, version = model.manifest.model, str(model.manifest.version)
-        if places and (places.get("model", name) != name or places.get("version", version) != version):
-            raise UnknownModel(f"Version {version} of the model {name} is the only one that is served here.")
-        return Served(model.manifest, self._settings.max_instances, self._recorder.totals, model.read)
+        if places:
+            name, version = model.manifest.model, str(model.manifest.version)
+            if places.get("model", name) != name or places.get("version", version) != version:
+                raise UnknownModel(f"Version {version} of the model {name} is the only one that is served here.")
+        if self._known is None:
+            self._known = Served(model.manifest, self._settings.max_instances, self._recorder.totals, model.read)
+        return self._known
 
     @property
     def _manifest(self) -> Manifest | None:
@@ -236,6 +242,10 @@ def _call(reads: str, *arguments: object) -> Any:
 
 
 def _response(reply: Reply, facts: Facts) -> Response:
+    response = Response(reply.content, reply.status)
     # Not starlette's media_type, which adds a charset: clients compare with the bare name.
-    headers = {"content-type": reply.media_type, **reply.headers, "x-request-id": facts.request_id}
-    return Response(reply.content, reply.status, headers)
+    response.raw_headers.append((b"content-type", reply.media_type.encode()))
+    response.raw_headers.append((b"x-request-id", facts.request_id.encode()))
+    if reply.headers:
+        response.raw_headers += [(name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+    return response

@@ -100,14 +100,6 @@ class Admission:
 
     async def read(self, request: Request) -> bytes:
         """Return the body, decoded; raises BodyTooLarge, Overloaded, BodyTimeout, MalformedBody or InvalidBody."""
-        body = await self._read_in_time(request)
-        if self._coding is None:
-            return body
-        body = await asyncio.to_thread(inflate, body, self._coding, self._intake.check_length)
-        self._hold(len(body))
-        return body
-
-    async def _read_in_time(self, request: Request) -> bytes:
         deadlines = self._intake.deadlines
         task = deadlines.begin()
         try:
@@ -120,6 +112,9 @@ class Admission:
             deadlines.end(task)
         if not body and self._offers_upgrade:  # uvicorn ends the request where another protocol would begin
             raise InvalidBody("The body got lost in the offer of another protocol; send it without the header Upgrade.")
+        if self._coding is not None:
+            body = await asyncio.to_thread(inflate, body, self._coding, self._intake.check_length)
+            self._hold(len(body))
         return body
 
     def _hold(self, more: int) -> None:

@@ -62,9 +62,15 @@ def predict(exchange: Exchange, prepared: Prepared) -> tuple[Answered, Reply]:
     outputs = _outputs(model, prepared.columns, prepared.call.methods)
     facts.predict_ms = since(start)
     by_class = chances(outputs, served.signature)
-    kept = prepared.call.kept
     answered = Answered(
-        prepared.columns, outputs, prepared.marks, facts.instances, facts.request_id, by_class, kept=kept
+        prepared.columns,
+        outputs,
+        prepared.marks,
+        facts.instances,
+        facts.request_id,
+        by_class,
+        0,
+        prepared.call.kept,
     )
     return answered, prepared.dialect.render(answered, served)
 

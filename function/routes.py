@@ -76,7 +76,9 @@ class Takes(NamedTuple):
         """
         if not isinstance(content, dict):
             return self.array if isinstance(content, list) else self.bare
-        found = [name for name in self.wrappers if is_wrapper(content, name, names)]
+        found = [name for name in self.wrappers if name in content]
+        if found and not names.isdisjoint(found):
+            found = [name for name in found if is_wrapper(content, name, names)]
         if len(found) > 1:
             text = " and ".join(f'"{name}"' for name in found)
             raise AmbiguousBody(f"The body holds {text}; send one of them, for nothing says which is meant.")
