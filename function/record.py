@@ -66,7 +66,8 @@ class LineWriter:
     def __call__(self, line: bytes) -> bool:
         """Take a line, or drop it and return False."""
         with self._lock:
-            self._write_pending()
+            if self._pending:
+                self._write_pending()
             if len(self._pending) + len(line) > PENDING_BYTES:
                 return False
             self._pending += line
