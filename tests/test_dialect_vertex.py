@@ -1,11 +1,15 @@
 """Vertex AI's custom containers, from the outside."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from function.settings import SettingsError, read_settings
+from function.store import FileStore
 from lifecycle.versions import Version
 from tests.json_dialects import GOOD, NO_INSTANCES, NO_REQUESTS, described, fits, native, posted, rows_of, send
 from tests.test_endpoint import error
@@ -160,3 +164,25 @@ def test_the_description_is_true(name: str, published: Callable[[str], Version],
         assert fits(description.request, body, version)
         assert fits(description.answer, posted(client, PATH, body), version)
     assert fits(description.error, send(client, PATH, {}).json(), version)
+
+
+def test_vertex_ais_copy_of_a_version_is_served(
+    published: Callable[[str], Version], serving: Callable[..., TestClient], store: FileStore, tmp_path: Path
+) -> None:
+    """Where Vertex AI has copied a version's folder, it is read there, and held to the pin as ever."""
+    version = published("binary")
+    copy = tmp_path / "artifacts"
+    shutil.copytree(store.root / version.manifest.model / str(version.manifest.version), copy)
+    nowhere = (tmp_path / "nowhere").as_uri()
+    client = serving("binary", AIP_STORAGE_URI=copy.as_uri(), MODEL_STORE=nowhere)
+    assert client.get("/health/ready").json()["version"] == version.manifest.version
+    (copy / "golden.jsonl").write_text("")
+    damaged = serving("binary", AIP_STORAGE_URI=copy.as_uri(), MODEL_STORE=nowhere)
+    assert "not the file" in damaged.get("/health/ready").json()["error"]["message"]
+
+
+@pytest.mark.parametrize("variable", ["AIP_PREDICT_ROUTE", "AIP_HEALTH_ROUTE", "AIP_STORAGE_URI"])
+def test_what_vertex_ai_sets_is_checked(variable: str) -> None:
+    """A path or address that is none ends the process with the variable's name."""
+    with pytest.raises(SettingsError, match=variable):
+        read_settings({variable: "predict"})

@@ -153,6 +153,18 @@ def test_starting_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "set() False"
 
 
+def test_a_dialect_is_imported_when_it_is_first_spoken() -> None:
+    """The start imports no dialect at all, so that none costs it anything."""
+    script = (
+        "import sys, functions_framework.aio as f\n"
+        f"f.create_asgi_app('predict', {str(ROOT / 'function' / 'main.py')!r}, 'http')\n"
+        "print(sorted(n for n in sys.modules if n.startswith(('function.dialects.', 'function.feedback',"
+        " 'function.docs', 'function.schemas', 'function.description'))))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd="/")
+    assert done.stdout.strip() == "['function.dialects.json_body']"
+
+
 def test_every_setting_is_documented() -> None:
     """Each settings field stands in the docs as a variable, with its default, and no other does."""
     rows = re.findall(r"^\| ((?:`[A-Z_]+`(?:, )?)+) \| ([^|]*) \|", DOCS["operating.md"], re.MULTILINE)
