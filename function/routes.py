@@ -208,6 +208,12 @@ class Table:
         raise UnknownPath("Nothing lives here; GET / lists the known paths.")
 
 
+def media_types(headers: Headers, name: bytes) -> list[str]:
+    """Return the media types of a header in their order, without parameters; an empty one where there is no header."""
+    offers = headers.get(name, b"").decode("latin-1").lower().split(",")
+    return [offer.partition(";")[0].strip() for offer in offers]
+
+
 def is_wrapper(content: Mapping[str, Any], name: str, names: frozenset[str]) -> bool:
     """Tell whether an object's name wraps instances, rather than being one of a model's features."""
     return name in content and (name not in names or isinstance(content[name], list | dict))

@@ -32,14 +32,7 @@ def test_every_dialect_gives_the_same_numbers(name: str, trained: Callable[[str]
     rows = raw_instances(test, signature.features)
     environment = {"MODEL_STORE": store.url, "PIN_FILE": str(write_pin(version, tmp_path)), **VERTEX}
     with Server(environment, tmp_path) as server:
-        model = server.client.get("/model").json()
-        native = server.client.post("/predict", json={"instances": rows}).json()
-        for speaker in SPEAKERS:
-            response = say(server.client, speaker, rows, model)
-            assert response.status_code == 200, f"{speaker.name}: {response.text[:500]}"
-            read = speaker.read(response, model)
-            assert read.predictions == native["predictions"], speaker.name
-            assert read.probabilities in (None, native["probabilities"]), speaker.name
+        _compare(server, rows)
 
 
 @ALL

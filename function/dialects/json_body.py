@@ -1,7 +1,7 @@
 """JSON bodies: decoded within bounds, and what is wrong with one that is no known form."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -10,7 +10,8 @@ from pydantic_core import from_json
 from function.call import Answered
 from function.contract import Method, Signature
 from function.errors import Detail, InvalidBody, MalformedJson, TooManyInstances
-from function.validation import Instances, found
+from function.routes import is_wrapper
+from function.validation import FOUND_LENGTH, Instances, escape, found
 
 # The words of the JSON dialects for outputs, and the methods of a fitted pipeline that they stand for.
 OUTPUTS: dict[str, Method] = {
@@ -55,6 +56,15 @@ def output(word: str, answered: Answered) -> Any:
     return answered.chances if word == "probabilities" else answered.outputs[OUTPUTS[word]]
 
 
+def find_wrapper(content: Any, wrappers: Iterable[str], forms: str, names: frozenset[str]) -> str:
+    """Return the name that wraps instances in an object; raises InvalidBody where there is none of them."""
+    if isinstance(content, dict):
+        for wrapper in wrappers:
+            if is_wrapper(content, wrapper, names):
+                return wrapper
+    raise invalid("", forms, found(content))
+
+
 def check_beside(content: Mapping[str, Any], wrapper: str, allowed: Sequence[str]) -> None:
     """Raise InvalidBody for names beside a wrapper that have no place there."""
     if extra := [name for name in content if name != wrapper and name not in allowed]:
@@ -80,7 +90,7 @@ def invalid(at: str, expected: str, what: str, message: str = FORM_FAULT) -> Inv
 
 def unknown_names(names: list[str], expected: str, at: str = "") -> InvalidBody:
     """Return the error of names that have no place in an object; the first one is pointed to."""
-    first = names[0][:64].replace("~", "~0").replace("/", "~1")
+    first = escape(names[0][:FOUND_LENGTH])
     shown = ", ".join(found(name) for name in names[:3])
     return invalid(f"{at}/{first}", expected, shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more")
 

@@ -18,10 +18,10 @@ import orjson
 from function import __version__
 from function.call import JSON, Answered, Call, Headers, Incoming, Reply, Served
 from function.contract import Method, Signature
-from function.dialects.json_body import check_beside, invalid, unknown_names
+from function.dialects.json_body import check_beside, find_wrapper, invalid, unknown_names
 from function.dialects.layouts import chosen_method, read_columns, read_records, read_rows, read_table, unnamed
 from function.errors import PilotlightError, RequestError
-from function.routes import is_wrapper
+from function.routes import media_types
 from function.validation import Instances, found
 
 if TYPE_CHECKING:
@@ -45,19 +45,15 @@ CODES = {
 
 def parse(incoming: Incoming, served: Served) -> Call:
     """Read a body; raises InvalidBody, MalformedBody or TooManyInstances."""
-    wants_csv = _media(incoming.headers, b"accept") == CSV
-    if _media(incoming.headers, b"content-type") == CSV:
+    wants_csv = media_types(incoming.headers, b"accept")[0] == CSV
+    if media_types(incoming.headers, b"content-type")[0] == CSV:
         from function.dialects import csv
 
         return Call(csv.instances(incoming, served), (_attribute(incoming.headers, served.signature),), wants_csv)
     content, signature = incoming.content, served.signature
     if isinstance(content, list):
         return Call(read_rows(content, "", served), (_attribute(incoming.headers, signature),), wants_csv)
-    if not isinstance(content, dict):
-        raise invalid("", FORMS, found(content))
-    wrapper = next((name for name in WRAPPERS if is_wrapper(content, name, signature.names)), None)
-    if wrapper is None:
-        raise invalid("", FORMS, found(content))
+    wrapper = find_wrapper(content, WRAPPERS, FORMS, signature.names)
     check_beside(content, wrapper, ["params"])
     instances = _instances(content[wrapper], wrapper, served)
     return Call(instances, (_method(content.get("params"), signature),), wants_csv)
@@ -178,11 +174,6 @@ def _attribute(headers: Headers, signature: Signature) -> Method:
     """Return the method that SageMaker's header asks for, the one of its caller's that it passes on."""
     name, _, value = headers.get(ATTRIBUTES.encode(), b"").decode("latin-1").partition("=")
     return chosen_method(value.strip(), ATTRIBUTES, signature) if name.strip() == CHOICE else "predict"
-
-
-def _media(headers: Headers, name: bytes) -> str:
-    """Return the first media type of a header, without its parameters."""
-    return headers.get(name, b"").decode("latin-1").lower().partition(",")[0].partition(";")[0].strip()
 
 
 def _flat(value: Any) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from function.call import JSON, Answered, Call, Incoming, Reply, Served, usual_m
 from function.contract import Method, Signature
 from function.dialects.json_body import OUTPUTS, as_rows, available_outputs, check_beside, invalid
 from function.errors import InvalidBody, PilotlightError
-from function.routes import is_wrapper
+from function.routes import is_wrapper, media_types
 from function.validation import Instances, found
 
 if TYPE_CHECKING:
@@ -143,8 +143,7 @@ def describe(served: Served) -> "Description":
 
 def index(incoming: Incoming, _: None) -> Reply:
     """Return what lives here; a browser is led to the page for people."""
-    offers = incoming.headers.get(b"accept", b"").split(b",")
-    if any(offer.partition(b";")[0].strip() == b"text/html" for offer in offers):
+    if "text/html" in media_types(incoming.headers, b"accept"):
         return Reply(b"", 307, {"location": "docs"})
     paths = list(dict.fromkeys(route.path for route in incoming.routes))
     return Reply(orjson.dumps({"status": "alive", "paths": paths}))

@@ -17,7 +17,7 @@ from function.call import Answered, Incoming, Served
 from function.dialects.json_body import read_json
 from function.dialects.native import refuse as refuse
 from function.errors import MalformedBody, PilotlightError, TooManyInstances
-from function.routes import LINE_MEDIA, is_wrapper
+from function.routes import LINE_MEDIA, is_wrapper, media_types
 from function.validation import Columns, Marks
 
 MEDIA_TYPE = "application/x-ndjson"
@@ -80,7 +80,7 @@ def read(lines: Sequence[Line], served: Served) -> Chunk:
 
 def media_type(incoming: Incoming) -> str:
     """Return the name of the format that a request used: it has several."""
-    media = incoming.headers.get(b"content-type", b"").decode("latin-1").lower().partition(";")[0].strip()
+    media = media_types(incoming.headers, b"content-type")[0]
     return media if media in LINE_MEDIA else MEDIA_TYPE
 
 

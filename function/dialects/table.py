@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from function.call import JSON, Answered, Headers
 from function.contract import Output, Signature
 from function.errors import Detail, InvalidBody
+from function.routes import media_types
 from function.validation import MAX_DETAILS, found
 
 NAMES_SHOWN = 3
@@ -26,8 +27,7 @@ def wants_json(headers: Headers, media_type: str) -> bool:
 
     Qualities are not weighed: the first of the three that is named counts.
     """
-    offers = headers.get(b"accept", b"").decode("latin-1").lower().split(",")
-    known = (media for offer in offers if (media := offer.partition(";")[0].strip()) in (JSON, media_type, "*/*"))
+    known = (media for media in media_types(headers, b"accept") if media in (JSON, media_type, "*/*"))
     return next(known, media_type) == JSON
 
 

@@ -15,11 +15,10 @@ import orjson
 
 from function.call import JSON, Answered, Call, Incoming, Reply, Served
 from function.contract import Label, Method, Output, Signature
-from function.dialects.json_body import as_rows, check_beside, invalid
+from function.dialects.json_body import as_rows, check_beside, find_wrapper
 from function.dialects.layouts import chosen_method, read_columns, read_rows, unnamed, unnested
 from function.errors import InvalidInstances, NotOffered, PilotlightError
-from function.routes import is_wrapper
-from function.validation import Instances, found
+from function.validation import Instances
 
 if TYPE_CHECKING:
     from function.schemas import Description, Schema
@@ -39,11 +38,7 @@ DTYPES = {
 def parse(incoming: Incoming, served: Served) -> Call:
     """Read a body; raises InvalidBody or TooManyInstances."""
     content, signature = incoming.content, served.signature
-    if not isinstance(content, dict):
-        raise invalid("", FORMS, found(content))
-    wrapper = next((name for name in ANSWERS if is_wrapper(content, name, signature.names)), None)
-    if wrapper is None:
-        raise invalid("", FORMS, found(content))
+    wrapper = find_wrapper(content, ANSWERS, FORMS, signature.names)
     check_beside(content, wrapper, ["signature_name"])
     instances = _instances(content[wrapper], f"/{wrapper}", served)
     return Call(instances, (_method(content.get("signature_name"), signature),), ANSWERS[wrapper])

@@ -12,11 +12,9 @@ import orjson
 
 from function.call import Answered, Call, Incoming, Reply, Served
 from function.dialects import native
-from function.dialects.json_body import OUTPUTS, available_outputs, check_beside, invalid, output
+from function.dialects.json_body import OUTPUTS, available_outputs, check_beside, find_wrapper, output
 from function.dialects.layouts import read_rows
 from function.dialects.native import chosen_methods, refuse
-from function.routes import is_wrapper
-from function.validation import found
 
 if TYPE_CHECKING:
     from function.schemas import Description
@@ -29,8 +27,7 @@ FORMS = '{"instances": [...]}, "parameters" beside it'
 def parse(incoming: Incoming, served: Served) -> Call:
     """Read a body; raises InvalidBody or TooManyInstances."""
     content, signature = incoming.content, served.signature
-    if not isinstance(content, dict) or not is_wrapper(content, "instances", signature.names):
-        raise invalid("", FORMS, found(content))
+    find_wrapper(content, ["instances"], FORMS, signature.names)
     check_beside(content, "instances", ["parameters"])
     parameters = content.get("parameters")
     methods = chosen_methods(parameters, signature)

@@ -20,12 +20,12 @@ from function.dialects.v2.inputs import object_at, read_instances
 from function.dialects.v2.metadata import describe
 from function.dialects.v2.outputs import Wanted, output_tensor, outputs, read_wanted
 from function.errors import InvalidBody, InvalidInstances, PilotlightError
+from function.intake import MAX_DIGITS
 from function.validation import found
 
 __all__ = ["describe", "parse", "refuse", "render"]
 
 BINARY = "application/octet-stream"
-MAX_DIGITS = 18  # of a length in bytes
 HEAD_LENGTH = "inference-header-content-length"
 
 
