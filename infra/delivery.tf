@@ -1,0 +1,99 @@
+# A pull request is verified, a push to the branch delivered: tested, trained, published, built, rolled out. Both run
+# cloudbuild.yaml, under identities of their own. Delivery plans Terraform and never applies it.
+resource "google_service_account" "verify" {
+  account_id   = "${var.prefix}-verify"
+  description  = "Verifies pull requests: reads model versions and Terraform's state, writes nothing"
+  display_name = "${var.prefix} verify"
+
+  depends_on = [google_project_service.main]
+}
+
+# The release identity. People who release from a laptop impersonate it.
+resource "google_service_account" "deliver" {
+  account_id   = "${var.prefix}-deliver"
+  description  = "Delivers the branch: trains, publishes versions, builds images, releases revisions"
+  display_name = "${var.prefix} deliver"
+
+  depends_on = [google_project_service.main]
+}
+
+locals {
+  # Only project-wide roles exist for these: the builds' own log, what the judge reads (logs and metrics), and reading
+  # everything, which a plan has to, to see drift.
+  project_roles = {
+    deliver = ["roles/iam.securityReviewer", "roles/logging.logWriter", "roles/viewer"]
+    verify  = ["roles/logging.logWriter"]
+  }
+  builders = {
+    deliver = google_service_account.deliver.member
+    verify  = google_service_account.verify.member
+  }
+}
+
+resource "google_project_iam_member" "builders" {
+  for_each = merge([for builder, roles in local.project_roles : { for role in roles : "${builder} ${role}" => { builder = builder, role = role } }]...)
+
+  member  = local.builders[each.value.builder]
+  project = var.project
+  role    = each.value.role
+}
+
+# Plans read the state and do not lock it.
+resource "google_storage_bucket_iam_member" "state_builders" {
+  for_each = local.builders
+
+  bucket = var.state_bucket
+  member = each.value
+  role   = "roles/storage.objectViewer"
+}
+
+resource "google_cloudbuild_trigger" "verify" {
+  count = var.repository == null ? 0 : 1
+
+  description     = "Verify a pull request"
+  filename        = "cloudbuild.yaml"
+  location        = var.region
+  name            = "${var.prefix}-verify"
+  service_account = google_service_account.verify.id
+  substitutions   = merge(local.substitutions, { _RUN = "verify" })
+
+  repository_event_config {
+    repository = var.repository.name
+    pull_request {
+      branch          = "^${var.branch}$"
+      comment_control = "COMMENTS_ENABLED_FOR_EXTERNAL_CONTRIBUTORS_ONLY" # a stranger's code runs only when one of us says so
+    }
+  }
+
+  depends_on = [google_project_iam_member.builders]
+}
+
+resource "google_cloudbuild_trigger" "deliver" {
+  count = var.repository == null ? 0 : 1
+
+  description     = "Deliver the branch: test, train what changed, publish, build, roll out"
+  filename        = "cloudbuild.yaml"
+  location        = var.region
+  name            = "${var.prefix}-deliver"
+  service_account = google_service_account.deliver.id
+  substitutions   = merge(local.substitutions, { _RUN = "deliver" })
+
+  repository_event_config {
+    repository = var.repository.name
+    push {
+      branch = "^${var.branch}$"
+    }
+  }
+
+  depends_on = [google_project_iam_member.builders]
+}
+
+locals {
+  # What every build is told; cloudbuild.yaml holds the defaults.
+  substitutions = {
+    _ENVIRONMENT  = var.environment
+    _MODEL_STORE  = google_storage_bucket.models.url
+    _REGION       = var.region
+    _STATE_BUCKET = var.state_bucket
+  }
+}

@@ -1,0 +1,145 @@
+# What the service's own records say, as metrics. A metric's name and labels never change: Cloud Monitoring would lose
+# what it has. Each costs by its label values, so nothing that callers choose is a label.
+locals {
+  records = join(" AND ", [
+    "resource.type=\"cloud_run_revision\"",
+    "resource.labels.service_name=\"${var.name}\"",
+    "logName=\"projects/${var.project}/logs/run.googleapis.com%2Fstdout\"",
+  ])
+
+  requests = "jsonPayload.kind=(\"prediction\" OR \"rejection\" OR \"failure\")"
+
+  # In milliseconds. The goal is a bound of its own, so that whether it is kept is counted and not guessed.
+  latency_bounds = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000]
+  request_bounds = [for bound in sort([for bound in distinct(concat(local.latency_bounds, [var.goals.latency_ms])) : format("%012.3f", bound)]) : tonumber(bound)]
+  load_bounds    = [20, 50, 100, 200, 300, 500, 750, 1000, 1500, 2000, 3000, 5000, 10000, 20000, 30000, 60000, 120000]
+  count_bounds   = [1, 2, 5, 10, 50, 100, 500, 1000, 5000, 10000, 50000, 100000]
+
+  counters = {
+    exits = {
+      description = "Instances that ended though nobody told them to"
+      filter = join(" AND ", [
+        "resource.type=\"cloud_run_revision\"",
+        "resource.labels.service_name=\"${var.name}\"",
+        "logName=\"projects/${var.project}/logs/run.googleapis.com%2Fvarlog%2Fsystem\"",
+        "textPayload=~\"Container called exit|terminated on signal|[Mm]emory limit of .* exceeded|LIVENESS .*probe failed\"",
+      ])
+      labels = {}
+    }
+    load_failures = {
+      description = "Loads of the pinned version that failed"
+      filter      = "${local.records} AND jsonPayload.kind=\"load_failure\""
+      labels      = {}
+    }
+    rejections = {
+      description = "Requests refused for the caller's mistake, by error code"
+      filter      = "${local.records} AND jsonPayload.kind=\"rejection\""
+      labels      = { code = "jsonPayload.outcome" }
+    }
+    requests = {
+      description = "Requests by outcome and version; outcome is answered or the error code"
+      filter      = "${local.records} AND ${local.requests}"
+      labels      = { outcome = "jsonPayload.outcome", version = "jsonPayload.version" }
+    }
+  }
+
+  distributions = {
+    cold_loads = {
+      bounds      = local.load_bounds
+      description = "Time of loading the version on a cold start, from import to replay"
+      filter      = "${local.records} AND jsonPayload.kind=\"load\""
+      labels      = { source = "jsonPayload.source", version = "jsonPayload.version" }
+      unit        = "ms"
+      value       = "jsonPayload.total_ms"
+    }
+    predict_ms = {
+      bounds      = local.request_bounds
+      description = "Time of computing an answered request's predictions"
+      filter      = "${local.records} AND jsonPayload.kind=\"prediction\""
+      labels      = { version = "jsonPayload.version" }
+      unit        = "ms"
+      value       = "jsonPayload.predict_ms"
+    }
+    predictions = {
+      bounds      = local.count_bounds
+      description = "Instances of answered requests: their sum is how many predictions were made"
+      filter      = "${local.records} AND jsonPayload.kind=\"prediction\""
+      labels      = { version = "jsonPayload.version" }
+      unit        = "1"
+      value       = "jsonPayload.instances"
+    }
+    total_ms = {
+      bounds      = local.request_bounds
+      description = "Time from a request's first byte in the function to its answer"
+      filter      = "${local.records} AND jsonPayload.kind=\"prediction\""
+      labels      = { version = "jsonPayload.version" }
+      unit        = "ms"
+      value       = "jsonPayload.total_ms"
+    }
+    validate_ms = {
+      bounds      = local.request_bounds
+      description = "Time of checking an answered request's instances"
+      filter      = "${local.records} AND jsonPayload.kind=\"prediction\""
+      labels      = { version = "jsonPayload.version" }
+      unit        = "ms"
+      value       = "jsonPayload.validate_ms"
+    }
+  }
+
+  # By which names queries know the metrics, and the label that picks this service.
+  metric  = { for name in concat(keys(local.counters), keys(local.distributions)) : name => "logging_googleapis_com:user_${replace(var.name, "-", "_")}_${name}" }
+  service = "monitored_resource=\"cloud_run_revision\",service_name=\"${var.name}\""
+}
+
+resource "google_logging_metric" "counter" {
+  for_each = local.counters
+
+  description      = each.value.description
+  filter           = each.value.filter
+  label_extractors = { for label, field in each.value.labels : label => "EXTRACT(${field})" }
+  name             = "${var.name}/${each.key}"
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    unit        = "1"
+    value_type  = "INT64"
+
+    dynamic "labels" {
+      for_each = each.value.labels
+      content {
+        key        = labels.key
+        value_type = "STRING"
+      }
+    }
+  }
+}
+
+resource "google_logging_metric" "distribution" {
+  for_each = local.distributions
+
+  description      = each.value.description
+  filter           = each.value.filter
+  label_extractors = { for label, field in each.value.labels : label => "EXTRACT(${field})" }
+  name             = "${var.name}/${each.key}"
+  value_extractor  = "EXTRACT(${each.value.value})"
+
+  bucket_options {
+    explicit_buckets {
+      bounds = each.value.bounds
+    }
+  }
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    unit        = each.value.unit
+    value_type  = "DISTRIBUTION"
+
+    dynamic "labels" {
+      for_each = each.value.labels
+      content {
+        key        = labels.key
+        value_type = "STRING"
+      }
+    }
+  }
+}

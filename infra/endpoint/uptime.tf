@@ -1,0 +1,79 @@
+# A question from outside, every five minutes, that signs in. Off by default: it wakes a service that had scaled to
+# zero, and the identity that asks does not exist before a project's first check.
+resource "google_monitoring_uptime_check_config" "main" {
+  count = var.endpoint.uptime_check ? 1 : 0
+
+  checker_type     = "STATIC_IP_CHECKERS"
+  display_name     = var.name
+  period           = "300s"
+  selected_regions = ["EUROPE", "USA_VIRGINIA", "ASIA_PACIFIC"]
+  timeout          = "10s"
+
+  http_check {
+    mask_headers   = false
+    path           = "/health/ready"
+    port           = 443
+    request_method = "GET"
+    use_ssl        = true
+    validate_ssl   = true
+
+    accepted_response_status_codes {
+      status_class = "STATUS_CLASS_2XX"
+    }
+
+    service_agent_authentication {
+      type = "OIDC_TOKEN"
+    }
+  }
+
+  monitored_resource {
+    labels = {
+      host       = regex("^https?://([^/:]+)", google_cloud_run_v2_service.main.uri)[0]
+      project_id = var.project
+    }
+    type = "uptime_url"
+  }
+}
+
+resource "google_cloud_run_v2_service_iam_member" "uptime" {
+  count = var.endpoint.uptime_check && var.endpoint.access != "public" ? 1 : 0
+
+  location = google_cloud_run_v2_service.main.location
+  member   = "serviceAccount:service-${var.project_number}@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
+  name     = google_cloud_run_v2_service.main.name
+  role     = "roles/run.invoker"
+}
+
+resource "google_monitoring_alert_policy" "uptime" {
+  count = var.endpoint.uptime_check ? 1 : 0
+
+  combiner              = "OR"
+  display_name          = "The endpoint cannot be reached (${var.name})"
+  notification_channels = var.channels
+  severity              = "CRITICAL"
+  user_labels           = { model = var.model, owner = local.owner_label }
+
+  alert_strategy {
+    auto_close = "86400s"
+  }
+
+  conditions {
+    display_name = "The endpoint cannot be reached"
+    condition_prometheus_query_language {
+      disable_metric_validation = true
+      duration                  = "300s"
+      evaluation_interval       = "60s"
+      query                     = "min(monitoring_googleapis_com:uptime_check_check_passed{monitored_resource=\"uptime_url\",check_id=\"${google_monitoring_uptime_check_config.main[0].uptime_check_id}\"}) < 1"
+    }
+  }
+
+  documentation {
+    content   = "Google's checkers, from outside, get no answer that says ready.\n\nThe model's owner is ${var.owner}."
+    mime_type = "text/markdown"
+    subject   = "The endpoint cannot be reached: ${var.model}"
+    links {
+      display_name = "Runbook"
+      url          = "${var.runbook}#the-endpoint-cannot-be-reached"
+    }
+  }
+}

@@ -1,0 +1,72 @@
+# Prediction records and feedback, routed from Cloud Logging into one table, by day. The table is made here and not by
+# the sink: views cannot be made over a table that does not exist, and the first entry would fix every column's type.
+resource "google_bigquery_dataset" "records" {
+  dataset_id                 = replace("${var.prefix}_records", "-", "_")
+  delete_contents_on_destroy = !var.deletion_protection
+  description                = "What endpoints answered, and what became of it"
+  location                   = var.region
+  max_time_travel_hours      = 168
+
+  depends_on = [google_project_service.main]
+}
+
+resource "google_bigquery_table" "records" {
+  dataset_id          = google_bigquery_dataset.records.dataset_id
+  deletion_protection = var.deletion_protection
+  description         = "Cloud Logging's entries: one row a request, one a feedback"
+  schema              = file("${path.module}/records.schema.json")
+  table_id            = "run_googleapis_com_stdout" # the name that a sink gives to this log
+
+  time_partitioning {
+    expiration_ms = var.records_days * 24 * 60 * 60 * 1000
+    field         = "timestamp"
+    type          = "DAY"
+  }
+
+  lifecycle {
+    ignore_changes = [schema] # the sink adds a column when an entry brings a new field
+  }
+}
+
+# One row a prediction, its features and what became of it beside it.
+resource "google_bigquery_table" "predictions" {
+  for_each = var.models
+
+  dataset_id          = google_bigquery_dataset.records.dataset_id
+  deletion_protection = false # a view holds nothing
+  description         = "Predictions of ${each.key}, one row each, with their outcome where one was sent"
+  table_id            = replace(each.key, "-", "_")
+
+  view {
+    query = templatefile("${path.module}/predictions.sql", {
+      model = each.key
+      table = "${var.project}.${google_bigquery_dataset.records.dataset_id}.${google_bigquery_table.records.table_id}"
+    })
+    use_legacy_sql = false
+  }
+}
+
+resource "google_logging_project_sink" "records" {
+  description            = "Prediction records and feedback of every endpoint"
+  destination            = "bigquery.googleapis.com/${google_bigquery_dataset.records.id}"
+  filter                 = <<-EOT
+    resource.type="cloud_run_revision"
+    logName="projects/${var.project}/logs/run.googleapis.com%2Fstdout"
+    resource.labels.service_name=~"^${var.prefix}-"
+    jsonPayload.kind=("prediction" OR "feedback")
+  EOT
+  name                   = "${var.prefix}-records"
+  unique_writer_identity = true
+
+  bigquery_options {
+    use_partitioned_tables = true
+  }
+
+  depends_on = [google_bigquery_table.records]
+}
+
+resource "google_bigquery_dataset_iam_member" "records_sink" {
+  dataset_id = google_bigquery_dataset.records.dataset_id
+  member     = google_logging_project_sink.records.writer_identity
+  role       = "roles/bigquery.dataEditor"
+}
