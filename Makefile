@@ -9,12 +9,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PINNED := build/pins/$(MODEL)
+ENVIRONMENT ?= dev
+VARIABLES := infra/$(ENVIRONMENT).tfvars
+STATE = $(shell sed -n 's/^state_bucket *= *"\([^"]*\)".*/\1/p' $(VARIABLES))
+TERRAFORM = terraform -chdir=infra
 
 # One version of each package for every supported Python, so that what is proved is what serves.
 LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
-.PHONY: help serve test lint format types check lock bench load clients clean
+.PHONY: help serve test lint format types check lock bench load clients clean bootstrap init plan apply cloud
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -52,6 +56,19 @@ bench: $(READY) ## Measure cold start, latency and throughput beside the handler
 clients: $(READY) ## Make environments of other people's clients, which docs/dialects.md is then tested with
 	@$(BIN)/python -m tests.clients
 
+bootstrap: $(READY) ## Make the bucket of Terraform's state for ENVIRONMENT (infra/ENVIRONMENT.tfvars)
+	@$(BIN)/python infra/bootstrap.py $(VARIABLES)
+
+init:
+	@test -n "$(STATE)" || { echo "$(VARIABLES) does not say state_bucket."; exit 1; }
+	@$(TERRAFORM) init -input=false -reconfigure -backend-config=bucket=$(STATE) >/dev/null
+
+plan: init ## Show what Terraform would change in ENVIRONMENT; changes nothing
+	@$(TERRAFORM) plan -input=false -lock=false -var-file=$(ENVIRONMENT).tfvars
+
+apply: init ## Apply infra/ to ENVIRONMENT, after asking
+	@$(TERRAFORM) apply -var-file=$(ENVIRONMENT).tfvars
+
 lint: $(READY) ## Check format and style
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -61,9 +78,11 @@ types: $(READY) ## Check types
 
 check: lint types test ## Everything a push is checked with
 
-format: $(READY) ## Format the code
+format: $(READY) ## Format the code, and renew the tables of docs/infrastructure.md
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+	@$(BIN)/python -m tests.infra.tables
+	@if command -v terraform >/dev/null; then terraform fmt -recursive infra; fi
 
 lock: $(READY) ## Renew both lock files from pyproject.toml
 	@$(LOCK) --output-file requirements.txt

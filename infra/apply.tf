@@ -9,7 +9,7 @@ resource "google_service_account" "apply" {
 }
 
 locals {
-  apply_roles = toset([
+  apply_roles = toset(concat([
     "roles/artifactregistry.admin",
     "roles/bigquery.admin",
     "roles/cloudbuild.builds.editor",
@@ -25,7 +25,7 @@ locals {
     "roles/serviceusage.serviceUsageAdmin",
     "roles/storage.admin",
     "roles/viewer",
-  ])
+  ], contains(local.apis, "secretmanager.googleapis.com") ? ["roles/secretmanager.admin"] : []))
 }
 
 resource "google_project_iam_member" "apply" {

@@ -40,11 +40,11 @@ variable "budget" {
   default = null
 
   validation {
-    condition     = var.budget == null || can(regex("^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$", var.budget.billing_account))
+    condition     = alltrue([for budget in var.budget[*] : can(regex("^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$", budget.billing_account))])
     error_message = "A billing account looks like 012345-6789AB-CDEF01."
   }
   validation {
-    condition     = var.budget == null || try(var.budget.amount >= 1 && floor(var.budget.amount) == var.budget.amount, false)
+    condition     = alltrue([for budget in var.budget[*] : budget.amount >= 1 && floor(budget.amount) == budget.amount])
     error_message = "A budget is a whole amount of at least 1."
   }
 }
@@ -89,22 +89,38 @@ variable "model_bucket" {
 variable "models" {
   description = "Endpoints by model; each needs a folder models/NAME with its model.yaml."
   type = map(object({
-    access                  = optional(string, "private") # private, public or iap
-    concurrency             = optional(number, 40)        # requests that one instance answers at a time
-    cpu                     = optional(number, 1)
-    hash_key_secret         = optional(string)        # Secret Manager secret for RECORD_HASH_KEY: projects/P/secrets/S
-    ingress                 = optional(string, "all") # all, internal or internal-and-cloud-load-balancing
-    invokers                = optional(set(string), [])
-    max_instances           = optional(number, 10)
-    memory_mib              = optional(number, 1024)
-    min_instances           = optional(number, 0)
-    network                 = optional(object({ name = string, subnetwork = string, all_traffic = optional(bool, false) }))
+    # who may call: private (invokers), iap (invokers, signed in), public (everybody)
+    access = optional(string, "private")
+    # requests that one instance answers at a time
+    concurrency = optional(number, 40)
+    # CPUs of an instance; the function uses one, and a second where requests are large
+    cpu = optional(number, 1)
+    # secret of Secret Manager that RECORD_HASH_KEY is read from: projects/P/secrets/S
+    hash_key_secret = optional(string)
+    # from where: all, internal, internal-and-cloud-load-balancing
+    ingress = optional(string, "all")
+    # who may call, as members of policies: user:, group:, serviceAccount:...
+    invokers = optional(set(string), [])
+    # the most instances; beyond them, requests wait and then get a 429
+    max_instances = optional(number, 10)
+    # memory of an instance, in MiB
+    memory_mib = optional(number, 1024)
+    # instances kept warm, and paid for
+    min_instances = optional(number, 0)
+    # VPC that the service sends through: private addresses only, or all
+    network = optional(object({ name = string, subnetwork = string, all_traffic = optional(bool, false) }))
+    # how long Cloud Run lets a request take
     request_timeout_seconds = optional(number, 60)
-    retrain_schedule        = optional(string) # cron, in UTC
-    settings                = optional(map(string), {})
-    silence_hours           = optional(number, 6)
-    startup_seconds         = optional(number, 120)
-    uptime_check            = optional(bool, false)
+    # when it is retrained: cron, in UTC; never without it
+    retrain_schedule = optional(string)
+    # further variables of docs/operating.md, such as { MAX_INSTANCES = "1000" }
+    settings = optional(map(string), {})
+    # how long nobody may ask before someone is told
+    silence_hours = optional(number, 6)
+    # how long an instance may take to load its version
+    startup_seconds = optional(number, 120)
+    # whether Google asks from outside every five minutes; wakes a service at zero
+    uptime_check = optional(bool, false)
   }))
 
   validation {
@@ -246,11 +262,11 @@ variable "repository" {
   default = null
 
   validation {
-    condition     = var.repository == null || can(regex("^projects/[^/]+/locations/${var.region}/connections/[^/]+/repositories/[^/]+$", var.repository.name))
+    condition     = alltrue([for repository in var.repository[*] : can(regex("^projects/[^/]+/locations/${var.region}/connections/[^/]+/repositories/[^/]+$", repository.name))])
     error_message = "A repository is called projects/PROJECT/locations/REGION/connections/CONNECTION/repositories/NAME, in the region of everything else; `gcloud builds repositories list` names them once the connection is made in the console."
   }
   validation {
-    condition     = var.repository == null || contains(["BITBUCKET_SERVER", "GITHUB", "GITLAB"], var.repository.type)
+    condition     = alltrue([for repository in var.repository[*] : contains(["BITBUCKET_SERVER", "GITHUB", "GITLAB"], repository.type)])
     error_message = "A repository's type is GITHUB, GITLAB or BITBUCKET_SERVER."
   }
 }

@@ -123,6 +123,7 @@ class Serving(Part):
 
     bake: StrictBool = False
     latency_ms: float = Field(default=300, gt=0)
+    latency_goal: float = Field(default=0.99, gt=0, lt=1)
     availability: float = Field(default=0.995, gt=0, lt=1)
 
 

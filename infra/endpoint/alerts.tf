@@ -2,7 +2,7 @@
 # nothing has been counted yet. Names are headings of the runbook. The monitor's alert on drift belongs here too, with
 # goals.drift_threshold.
 locals {
-  errors_max = min(1, 10 * (1 - var.goals.availability)) # ten times what the goal allows, over ten minutes
+  errors_max = tonumber(format("%.6g", min(1, 10 * (1 - var.goals.availability)))) # ten times what the goal allows
 
   run_requests = "run_googleapis_com:request_count{${local.service}}"
   run_errors   = "run_googleapis_com:request_count{${local.service},response_code_class=\"5xx\"}"
@@ -20,7 +20,7 @@ locals {
       duration = "0s"
       query    = "sum(increase(${local.run_errors}[10m])) / sum(increase(${local.run_requests}[10m])) > ${local.errors_max} and sum(increase(${local.run_errors}[10m])) >= 3"
       severity = "CRITICAL"
-      text     = "More than ${format("%g", 100 * local.errors_max)} % of the requests of the last ten minutes were answered with a 5xx, by the service or by Cloud Run for it."
+      text     = "More than ${format("%.6g", 100 * local.errors_max)} % of the requests of the last ten minutes were answered with a 5xx, by the service or by Cloud Run for it."
       title    = "Requests fail"
     }
     instances = {
@@ -34,7 +34,7 @@ locals {
       duration = "300s"
       query    = "histogram_quantile(${var.goals.latency_goal}, sum by (le) (increase(${local.metric.total_ms}_bucket{${local.service}}[10m]))) > ${var.goals.latency_ms} and sum(increase(${local.metric.total_ms}_count{${local.service}}[10m])) >= 20"
       severity = "ERROR"
-      text     = "Fewer than ${format("%g", 100 * var.goals.latency_goal)} % of the answers of the last ten minutes were computed within ${var.goals.latency_ms} ms, the time that model.yaml allows. Cold starts are not counted here."
+      text     = "Fewer than ${format("%.6g", 100 * var.goals.latency_goal)} % of the answers of the last ten minutes were computed within ${var.goals.latency_ms} ms, the time that model.yaml allows. Cold starts are not counted here."
       title    = "Answers are slow"
     }
     load = {

@@ -1,8 +1,8 @@
 # One page for the endpoint: what comes in, what goes wrong, how long it takes, which version answers, what it costs.
 locals {
   cost_second = join(" + ", [
-    "sum(rate(run_googleapis_com:container_billable_instance_time{${local.service}}[1h])) * ${var.endpoint.cpu * var.prices.vcpu_second + var.endpoint.memory_mib / 1024 * var.prices.gib_second}",
-    "sum(rate(${local.run_requests}[1h])) * ${var.prices.million_requests / 1000000}",
+    "sum(rate(run_googleapis_com:container_billable_instance_time{${local.service}}[1h])) * ${format("%.6g", var.endpoint.cpu * var.prices.vcpu_second + var.endpoint.memory_mib / 1024 * var.prices.gib_second)}",
+    "sum(rate(${local.run_requests}[1h])) * ${format("%.6g", var.prices.million_requests / 1000000)}",
   ])
 
   charts = [

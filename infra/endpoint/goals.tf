@@ -12,8 +12,8 @@ locals {
   }
 
   objectives = {
-    availability = { id = google_monitoring_slo.availability.name, title = "The availability budget", text = "${format("%g", 100 * var.goals.availability)} % of all requests are to be answered without a 5xx." }
-    latency      = { id = google_monitoring_slo.latency.name, title = "The latency budget", text = "${format("%g", 100 * var.goals.latency_goal)} % of all answers are to arrive within ${var.goals.latency_ms} ms, cold starts included." }
+    availability = { id = google_monitoring_slo.availability.name, title = "The availability budget", text = "${format("%.6g", 100 * var.goals.availability)} % of all requests are to be answered without a 5xx." }
+    latency      = { id = google_monitoring_slo.latency.name, title = "The latency budget", text = "${format("%.6g", 100 * var.goals.latency_goal)} % of all answers are to arrive within ${var.goals.latency_ms} ms, cold starts included." }
   }
 
   burn_alerts = merge([for objective, goal in local.objectives : {
@@ -35,7 +35,7 @@ resource "google_monitoring_custom_service" "main" {
 }
 
 resource "google_monitoring_slo" "availability" {
-  display_name        = "${format("%g", 100 * var.goals.availability)} % of requests are answered"
+  display_name        = "${format("%.6g", 100 * var.goals.availability)} % of requests are answered"
   goal                = var.goals.availability
   rolling_period_days = 28
   service             = google_monitoring_custom_service.main.service_id
@@ -50,7 +50,7 @@ resource "google_monitoring_slo" "availability" {
 }
 
 resource "google_monitoring_slo" "latency" {
-  display_name        = "${format("%g", 100 * var.goals.latency_goal)} % of answers arrive within ${var.goals.latency_ms} ms"
+  display_name        = "${format("%.6g", 100 * var.goals.latency_goal)} % of answers arrive within ${var.goals.latency_ms} ms"
   goal                = var.goals.latency_goal
   rolling_period_days = 28
   service             = google_monitoring_custom_service.main.service_id
