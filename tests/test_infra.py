@@ -1,57 +1,202 @@
-"""The Terraform of infra/, applied by the real terraform and provider on the local double."""
+"""infra/ read as text and rendered without a provider: every name that it shares with Python, YAML and docs."""
 
+import json
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 
-from tests.cloud import CloudDouble
+from function.contract import FeedbackRecord, LoadRecord, RecordExtras, RequestRecord
+from function.settings import Settings
+from lifecycle.recipe import Monitoring, Serving
+from lifecycle.versions import NAME
+from tests.cloud.discovery import Document
 from tests.cloud.terraform import initialise, run_terraform, terraform
-from tests.cloud.tripwire import Tripwire
+from tests.infra import code, tables
+from tests.infra.rendered import render
+from tests.server import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-VARIABLES = {"TF_VAR_project": "local-project", "TF_VAR_region": "europe-west6", "TF_VAR_model_bucket": "pilot-models"}
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+NEEDS_TERRAFORM = pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not on PATH")
+# Cloud Logging takes these out of a line; they are fields of the entry then.
+TAKEN_OUT = {"severity", "time"}
+BIGQUERY = {str: "STRING", int: "FLOAT", float: "FLOAT", bool: "BOOLEAN"}
+
+
+def source(name: str) -> str:
+    """Return the text of a file of infra/."""
+    return (code.INFRA / name).read_text(encoding="utf-8")
+
+
+def headings(page: str) -> set[str]:
+    """Return the second-level headings of a page."""
+    return set(re.findall(r"^## (.+)$", page, re.M))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a copy of infra/, so that nothing is left behind in it."""
-    return Path(shutil.copytree(ROOT / "infra", tmp_path / "infra", ignore=shutil.ignore_patterns(".terraform*")))
+    """Return a copy of infra/ beside one of models/, so that nothing is left behind in the repository."""
+    shutil.copytree(ROOT / "models", tmp_path / "models", ignore=shutil.ignore_patterns("__pycache__"))
+    return Path(shutil.copytree(code.INFRA, tmp_path / "infra", ignore=shutil.ignore_patterns(".terraform*")))
 
 
-@pytest.fixture
-def cloud() -> Iterator[CloudDouble]:
-    """Return an empty double."""
-    with CloudDouble() as double:
-        yield double
-
-
-@pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not on PATH")
-def test_the_terraform_is_formatted(folder: Path) -> None:
+@NEEDS_TERRAFORM
+def test_the_terraform_is_formatted() -> None:
     """`terraform fmt` has nothing to change."""
-    done = subprocess.run(["terraform", "fmt", "-check", "-recursive"], cwd=folder, capture_output=True, text=True)
+    command = ["terraform", "fmt", "-check", "-recursive"]
+    done = subprocess.run(command, cwd=code.INFRA, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
-def test_apply_plan_and_destroy_on_the_double(folder: Path, cloud: CloudDouble) -> None:
-    """Apply makes the model bucket, a plan after it is empty, destroy leaves nothing, and nothing leaves loopback."""
+def test_the_configuration_is_valid(folder: Path) -> None:
+    """`terraform validate` finds every argument in the provider's schema."""
     initialise(folder)
-    with Tripwire() as tripwire:
-        environment = {**cloud.environment, **tripwire.environment, **VARIABLES}
-        run_terraform(folder, environment, "apply", "-auto-approve")
-        assert set(cloud.storage.state.buckets) == {"pilot-models"}
-        run_terraform(folder, environment, "plan", "-detailed-exitcode")
-        run_terraform(folder, environment, "destroy", "-auto-approve")
-        assert set(cloud.storage.state.buckets) == set()
-    assert tripwire.hosts <= {"openidconnect.googleapis.com", "compute.googleapis.com"}
+    run_terraform(folder, {}, "validate")
 
 
-@pytest.mark.parametrize("name", ["UPPER", "ends-with-"])
-def test_a_wrong_bucket_name_is_refused_before_apply(name: str, folder: Path) -> None:
-    """A name that Google would refuse at apply is refused at plan, with the rule."""
+@pytest.mark.parametrize("file", sorted(path.name for path in (code.INFRA / "tests").glob("*.tftest.hcl")))
+def test_terraform_test(file: str, folder: Path) -> None:
+    """`terraform test` passes: no model, one and two, each kind of access, and every wrong value refused."""
     initialise(folder)
-    done = terraform(folder, {**VARIABLES, "TF_VAR_model_bucket": name}, "plan")
-    assert done.returncode == 1
-    assert "A bucket name has 3 to 63" in " ".join(done.stderr.split())
+    done = terraform(folder, {}, "test", f"-filter=tests/{file}")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_rule_of_a_variable_is_left_out() -> None:
+    """For each validation block there is a run that expects it to refuse."""
+    rules = Counter({name: len(body.get("validation", [])) for name, body in code.named(code.INFRA, "variable").items()})
+    expected = re.findall(r"expect_failures = \[(.+?)\]", source("tests/variables.tftest.hcl"))
+    runs = Counter(name.removeprefix("var.") for line in expected for name in line.split(", "))
+    assert runs == +rules
+
+
+def test_every_rule_says_what_is_allowed() -> None:
+    """An error message is a sentence, and longer than a shrug."""
+    for name, body in code.named(code.INFRA, "variable").items():
+        for rule in body.get("validation", []):
+            message = code.unquoted(rule["error_message"])
+            assert message.endswith(".") and len(message) > 20, name
+
+
+def test_the_tables_of_the_guide_are_fresh() -> None:
+    """Variables, attributes of a model and outputs stand in docs/infrastructure.md as infra/ has them (make format)."""
+    page = tables.PAGE.read_text(encoding="utf-8")
+    assert page == tables.filled(page)
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_an_environment_is_a_file_of_known_variables(environment: str) -> None:
+    """A .tfvars names only variables that exist, and every one that has no default."""
+    given = set(code.hcl2.loads(source(f"{environment}.tfvars"))) - {"__comments__"}
+    variables = code.named(code.INFRA, "variable")
+    assert given <= set(variables)
+    assert {name for name, body in variables.items() if "default" not in body} <= given
+
+
+def test_the_environment_of_the_service_is_settings() -> None:
+    """Terraform sets variables that are fields of Settings, and the store always."""
+    assert {"MODEL_STORE", "GOOGLE_CLOUD_PROJECT"} <= code.environment_names()
+    assert code.environment_names() <= {name.upper() for name in Settings.model_fields}
+
+
+def test_settings_that_a_model_may_set_are_not_the_services_own() -> None:
+    """The rule on `settings` refuses every variable that Terraform itself or Cloud Run sets."""
+    refused = set(re.findall(r'"([A-Z_]+)"', source("variables.tf").split("model.settings) :")[1].split("])])")[0]))
+    assert code.environment_names() | {"PIN_FILE", "PORT", "K_SERVICE", "K_REVISION"} <= refused
+
+
+def test_goals_default_as_in_the_recipe() -> None:
+    """Where model.yaml is silent, Terraform takes the very defaults of the recipe."""
+    defaults = re.findall(r"try\(local\.recipes\[each\.key\]\.(\w+)\.(\w+), ([0-9.]+)\)", source("endpoints.tf"))
+    parts = {"serving": Serving(), "monitoring": Monitoring()}
+    assert {name for _, name, _ in defaults} == {"availability", "drift_threshold", "latency_goal", "latency_ms"}
+    for part, name, default in defaults:
+        assert getattr(parts[part], name) == float(default), name
+
+
+def test_a_model_is_called_as_lifecycle_wants_it() -> None:
+    """The rule on the names of models is the one of lifecycle/versions.py."""
+    rule = re.search(r'keys\(var\.models\) : can\(regex\("\^(.+?)\$"', source("variables.tf"))
+    assert rule and rule[1] == NAME.pattern
+
+
+def test_metrics_read_fields_of_records() -> None:
+    """Every jsonPayload field in filters and extractors is a field of a record."""
+    known = set(get_type_hints(RequestRecord)) | set(get_type_hints(LoadRecord)) | set(get_type_hints(FeedbackRecord))
+    for name in ("endpoint/metrics.tf", "records.tf", "predictions.sql"):
+        named = set(re.findall(r"jsonPayload\.(\w+)", source(name)))
+        assert named and named <= known - TAKEN_OUT, name
+
+
+def test_the_table_of_records_has_their_fields() -> None:
+    """The table's payload columns are the fields of request and feedback records, with BigQuery's types of JSON."""
+    columns = {column["name"]: column for column in json.loads(source("records.schema.json"))}
+    payload = {column["name"]: column["type"] for column in columns["jsonPayload"]["fields"]}
+    hints = {**get_type_hints(RequestRecord), **get_type_hints(FeedbackRecord), **get_type_hints(RecordExtras)}
+    wanted = {name: BIGQUERY.get(kind, "STRING") for name, kind in hints.items() if name not in TAKEN_OUT}
+    assert payload == wanted
+
+
+def test_nothing_else_of_a_service_is_ignored() -> None:
+    """Image, traffic, the template's labels and client fields are a release's; all else is Terraform's."""
+    body = code.resources(code.ENDPOINT)["google_cloud_run_v2_service", "main"]
+    ignored = re.findall(r"ignore_changes = \[(.+)\]$", source("endpoint/service.tf"), re.M)
+    assert len(ignored) == 1 and body["lifecycle"]
+    assert set(ignored[0].split(", ")) == {
+        "client",
+        "client_version",
+        "template[0].containers[0].image",
+        "template[0].labels",
+        "traffic",
+    }
+
+
+def test_every_alert_has_its_heading_in_the_runbook() -> None:
+    """Headings of the runbook are the titles of alerts, none more and none less; text below links to existing ones."""
+    alerts = source("endpoint/alerts.tf") + source("endpoint/uptime.tf")
+    titles = set(re.findall(r'title += "(.+?)"', alerts)) | set(re.findall(r'subject += "([A-Z][^$]+?): \$', alerts))
+    goals = source("endpoint/goals.tf")
+    burns = re.findall(r'title = "(burns .+?)"', goals)
+    titles |= {f"{goal} {burn}" for goal in re.findall(r'title = "(The .+? budget)"', goals) for burn in burns}
+    assert len(titles) == 14
+    assert headings(RUNBOOK) == titles
+    anchors = {heading.lower().replace(" ", "-") for heading in titles}
+    assert set(re.findall(r"\]\(#(.+?)\)", RUNBOOK)) <= anchors
+
+
+@NEEDS_TERRAFORM
+def test_alerts_link_to_their_headings() -> None:
+    """Names are sentences that GitHub makes the very anchors of which links are made."""
+    for alert in render()["alerts"].values():
+        assert re.fullmatch(r"[A-Z][A-Za-z ]+", alert["title"])
+
+
+@NEEDS_TERRAFORM
+def test_the_goal_is_a_bound_of_the_latency_metric() -> None:
+    """Whether an answer came in time is counted, not interpolated; bounds rise."""
+    bounds = render()["distributions"]["total_ms"]["bounds"]
+    assert 300 in bounds and bounds == sorted(set(bounds))
+
+
+def dashboard() -> dict[str, Any]:
+    """Return the dashboard as it is sent to Cloud Monitoring."""
+    return {"displayName": "x", "mosaicLayout": {"columns": 48, "tiles": render()["tiles"]}}
+
+
+@NEEDS_TERRAFORM
+def test_the_dashboard_is_what_cloud_monitoring_takes() -> None:
+    """Every field and value of the dashboard is in Google's own description of the API."""
+    schemas = Document.load("monitoring", "v1").schemas
+    assert schemas.accept("Dashboard", dashboard(), "monitoring.projects.dashboards.create") == dashboard()
+
+
+@NEEDS_TERRAFORM
+def test_the_tiles_of_the_dashboard_do_not_overlap() -> None:
+    """Each tile has its own place within the columns."""
+    places = [(tile["xPos"], tile["yPos"]) for tile in render()["tiles"]]
+    assert len(set(places)) == len(places) == 13
+    assert all(tile["xPos"] + tile["width"] <= 48 for tile in render()["tiles"])

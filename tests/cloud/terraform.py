@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+# Commands that never ask, and refuse to be told not to.
+UNASKING = {"output", "show", "test", "validate"}
+
 
 def initialise(folder: Path) -> None:
-    """Run terraform init, from a local mirror or the registry; skip the test where neither is possible."""
+    """Run terraform init without a backend, from a local mirror or the registry; skip where neither is possible."""
     if shutil.which("terraform") is None:
         pytest.skip("terraform is not on PATH")
-    done = terraform(folder, {}, "init")
+    done = terraform(folder, {}, "init", "-backend=false")
     if done.returncode:
         pytest.skip(f"terraform init cannot get the google provider: {done.stderr.strip()[-300:]}")
 
@@ -27,7 +30,8 @@ def terraform(folder: Path, environment: dict[str, str], *arguments: str) -> sub
     """Run terraform with a fake token and nothing of the caller's cloud settings."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     settings = {"CHECKPOINT_DISABLE": "1", "GOOGLE_OAUTH_ACCESS_TOKEN": "x", "TF_IN_AUTOMATION": "1"}
-    command = ["terraform", *arguments, "-input=false", "-no-color"]
+    asking = [] if arguments[0] in UNASKING else ["-input=false"]
+    command = ["terraform", *arguments, *asking, "-no-color"]
     return subprocess.run(
         command, cwd=folder, env={**kept, **settings, **environment}, capture_output=True, text=True, timeout=200
     )
