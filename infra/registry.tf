@@ -1,6 +1,7 @@
 # Images: code and the pin of one model version each. A release tags what served with served-...; such images stay for
 # ever, because moving traffic back needs them. Of the others the newest ten and those of the last month stay.
 resource "google_artifact_registry_repository" "images" {
+  #checkov:skip=CKV_GCP_84:images hold code and a pin; versions and records, which may hold data, take encryption_key
   cleanup_policy_dry_run = false
   description            = "Images of endpoints, each code and one model version"
   format                 = "DOCKER"

@@ -1,6 +1,7 @@
 # Where model versions live. Objects of a version are written once (create-only); versioning and soft delete are for
 # accidents, and what only they keep is removed after a month.
 resource "google_storage_bucket" "models" {
+  #checkov:skip=CKV_GCP_62:who reads objects is in Cloud Audit Logs, where the organisation switches data access on; access logs would need a bucket of their own
   force_destroy               = !var.deletion_protection
   location                    = var.region
   name                        = var.model_bucket

@@ -56,7 +56,7 @@ variable "deletion_protection" {
 }
 
 variable "encryption_key" {
-  description = "Cloud KMS key for model versions (projects/P/locations/L/keyRings/R/cryptoKeys/K, in the same region); Google's own key without it."
+  description = "Cloud KMS key for model versions and records (projects/P/locations/L/keyRings/R/cryptoKeys/K, in the same region); Google's own key without it."
   type        = string
   default     = null
 

@@ -138,6 +138,10 @@ run "everything" {
     repository = { name = "projects/pilot-project/locations/europe-west6/connections/github/repositories/pilotlight" }
   }
   override_data {
+    target = data.google_bigquery_default_service_account.main[0]
+    values = { member = "serviceAccount:bq-123456789012@bigquery-encryption.iam.gserviceaccount.com" }
+  }
+  override_data {
     target = data.google_storage_project_service_account.main[0]
     values = { member = "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com" }
   }
