@@ -67,7 +67,7 @@ plan: init ## Show what Terraform would change in ENVIRONMENT; changes nothing
 	@$(TERRAFORM) plan -input=false -lock=false -var-file=$(ENVIRONMENT).tfvars
 
 apply: init ## Apply infra/ to ENVIRONMENT, after asking
-	@$(TERRAFORM) apply -var-file=$(ENVIRONMENT).tfvars
+	@$(TERRAFORM) apply $(ASK) -var-file=$(ENVIRONMENT).tfvars
 
 lint: $(READY) ## Check format and style
 	@$(BIN)/ruff format --check .

@@ -91,9 +91,8 @@ resource "google_cloudbuild_trigger" "deliver" {
 locals {
   # What every build is told; cloudbuild.yaml holds the defaults.
   substitutions = {
-    _ENVIRONMENT  = var.environment
-    _MODEL_STORE  = google_storage_bucket.models.url
-    _REGION       = var.region
-    _STATE_BUCKET = var.state_bucket
+    _ENVIRONMENT = var.environment
+    _IMAGES      = local.images
+    _MODEL_STORE = google_storage_bucket.models.url
   }
 }

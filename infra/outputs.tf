@@ -20,7 +20,7 @@ output "identities" {
 
 output "images" {
   description = "Where images are pushed, before /MODEL@DIGEST."
-  value       = "${google_artifact_registry_repository.images.location}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"
+  value       = local.images
 }
 
 output "invoke_commands" {

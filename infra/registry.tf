@@ -47,3 +47,7 @@ resource "google_artifact_registry_repository_iam_member" "images_deliver" {
   repository = google_artifact_registry_repository.images.name
   role       = "roles/artifactregistry.repoAdmin" # tags are moved, which is a deletion
 }
+
+locals {
+  images = "${google_artifact_registry_repository.images.location}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"
+}

@@ -1,0 +1,98 @@
+"""Google's token endpoint: what a service account signed becomes a token that names the account.
+
+Tokens are JWTs without a signature: whoever can reach loopback could make one as well. A key file, as Google makes
+them, leads Google's own libraries here by its `token_uri` (https://developers.google.com/identity/protocols/oauth2).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qs
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from google.auth import jwt
+
+from tests.cloud.messages import Headers, Request, Response, json_response
+
+PATH = "/oauth2/token"
+GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+LIFETIME_SECONDS = 3600
+ISSUER = "https://accounts.google.com"
+
+
+def key_file(email: str, project: str, url: str) -> dict[str, str]:
+    """Return a service account's key, as GOOGLE_APPLICATION_CREDENTIALS names the file of one."""
+    return {
+        "type": "service_account",
+        "project_id": project,
+        "private_key_id": "local",
+        "private_key": _key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+        "client_email": email,
+        "client_id": "0",
+        "token_uri": f"{url}{PATH}",
+    }
+
+
+def answer(request: Request) -> Response:
+    """Answer a signed assertion with an access token, or with an identity token where it names a target audience."""
+    form = {name: values[0] for name, values in parse_qs(request.body.decode("latin-1")).items()}
+    try:
+        if form.get("grant_type") != GRANT:
+            raise ValueError("unsupported grant_type")
+        claims = jwt.decode(form.get("assertion", ""), _verifier(), clock_skew_in_seconds=10)
+    except ValueError as error:
+        return json_response({"error": "invalid_grant", "error_description": str(error)}, 400)
+    if audience := claims.get("target_audience"):
+        return json_response({"id_token": identity_token(claims["iss"], audience)})
+    token = identity_token(claims["iss"], ISSUER)
+    return json_response({"access_token": token, "expires_in": LIFETIME_SECONDS, "token_type": "Bearer"})
+
+
+def identity_token(email: str, audience: str, lifetime_seconds: int = LIFETIME_SECONDS) -> str:
+    """Return a token with which an account calls an audience: a service's URL."""
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": audience, "azp": email, "email": email, "email_verified": True, "sub": email}
+    return _unsigned({**claims, "iat": now, "exp": now + lifetime_seconds})
+
+
+def principal(headers: Headers) -> str | None:
+    """Return the account that a request's bearer token names; None for a token that is no JWT."""
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    claims = _claims(token) if scheme.lower() == "bearer" else {}
+    # A client library may present what it signed itself instead of asking for a token; it has no e-mail, but an issuer.
+    return claims.get("email") or claims.get("iss")
+
+
+def _claims(token: str) -> dict[str, Any]:
+    parts = token.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, binascii.Error):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def _unsigned(claims: dict[str, Any]) -> str:
+    parts = [{"alg": "none", "typ": "JWT"}, claims]
+    texts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+    return ".".join([*texts, "local"])
+
+
+@cache
+def _key() -> rsa.RSAPrivateKey:
+    """Return the key that every account signs with; one a process, because making it takes a while."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@cache
+def _verifier() -> dict[str, str]:
+    public = _key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return {"local": public.decode()}
