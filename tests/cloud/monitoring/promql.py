@@ -34,7 +34,7 @@ STEP_SECONDS = 30
 # A DELTA series exists only while points are written. Prometheus' rate() wants more than one minute of it, else it
 # extrapolates: samples go on, unchanged, as long before the first and after the last increment as PromQL looks back.
 MARGIN_SECONDS = 300
-QUOTED_NAME = re.compile(r'\{\s*(?:"?__name__"?\s*=\s*)?"([a-z.]+\.com/[^"]+)"\s*(,|(?=\}))')
+QUOTED_NAME = re.compile(r'\{\s*(?:"?__name__"?\s*=\s*)?"([^"/]+/[^"]+)"\s*(,|(?=\}))')
 Sample = tuple[float, float]
 Line = tuple[str, dict[str, str], list[Sample]]
 

@@ -112,12 +112,9 @@ def _ratio(ratio: Json, store: SeriesStore, start: float, end: float) -> Counted
 
 
 def _sum(series: list[Series], start: float, end: float) -> float:
-    """Return how much was counted; of a distribution, how many values."""
-    return sum(
-        1 if one.descriptor.value_type == "DISTRIBUTION" else value
-        for one in series
-        for _, value in one.between(start, end)
-    )
+    if any(one.descriptor.value_type == "DISTRIBUTION" or one.descriptor.kind == "GAUGE" for one in series):
+        raise invalid("The filters of goodTotalRatio must select metrics of kind DELTA that hold numbers.")
+    return sum(value for one in series for _, value in one.between(start, end))
 
 
 def _cut(cut: Json, store: SeriesStore, start: float, end: float) -> Counted:
