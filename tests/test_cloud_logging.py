@@ -1,0 +1,507 @@
+"""The double's Cloud Logging: lines become entries, filters choose them, metrics count them, sinks take them."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.cloud.errors import CloudError
+from tests.cloud.logging import extract
+from tests.cloud.logging.entries import (
+    LARGEST_BYTES,
+    Origin,
+    RequestFacts,
+    check_size,
+    read_line,
+    request_entry,
+    system_entry,
+)
+from tests.cloud.logging.language import compile_filter
+from tests.test_endpoint import GOOD
+
+ORIGIN = Origin("p", "europe-west1", "churn", "churn-00001-abc", "i-1")
+NOON = 1_767_225_600 * 10**9  # 2026-01-01T00:00:00Z
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+SPECIAL = "logging.googleapis.com/"
+
+
+def entry_of(line: str | dict[str, Any]) -> dict[str, Any]:
+    """Return the entry that a line on stdout becomes."""
+    text = line if isinstance(line, str) else json.dumps(line)
+    entry = read_line(text.encode() + b"\n", "stdout", ORIGIN, NOON, "id-1")
+    assert entry is not None
+    return entry
+
+
+@pytest.fixture
+def printed(client: TestClient, capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Return the entries of what the function prints: a load, an answer and two rejections."""
+    trace = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+    client.post("/predict", json={"instances": [GOOD, GOOD]}, headers=trace)
+    client.post("/predict", json={"instances": [{}]})
+    client.post("/predict", content=b"{")
+    lines = capfd.readouterr().out.splitlines()
+    entries = [read_line(line.encode(), "stdout", ORIGIN, NOON, f"id-{index}") for index, line in enumerate(lines)]
+    return [entry for entry in entries if entry and "jsonPayload" in entry]
+
+
+def chosen(entries: list[dict[str, Any]], text: str) -> list[str]:
+    """Return the kinds of the entries that a filter takes."""
+    return [entry["jsonPayload"]["kind"] for entry in entries if compile_filter(text)(entry)]
+
+
+def test_a_plain_line_is_text() -> None:
+    """A line that is no JSON object becomes textPayload, with the resource of the revision that printed it."""
+    assert entry_of("hello") == {
+        "insertId": "id-1",
+        "logName": "projects/p/logs/run.googleapis.com%2Fstdout",
+        "resource": {
+            "type": "cloud_run_revision",
+            "labels": {
+                "project_id": "p",
+                "service_name": "churn",
+                "revision_name": "churn-00001-abc",
+                "configuration_name": "churn",
+                "location": "europe-west1",
+            },
+        },
+        "labels": {"instanceId": "i-1"},
+        "timestamp": "2026-01-01T00:00:00Z",
+        "receiveTimestamp": "2026-01-01T00:00:00Z",
+        "textPayload": "hello",
+    }
+
+
+@pytest.mark.parametrize("line", ["[1]", "3", '"text"', "{", '{"a": NaN}', '{"a": 1} x', "{" * 5000])
+def test_what_is_no_json_object_stays_text(line: str) -> None:
+    """Only a whole JSON object is structured."""
+    assert entry_of(line)["textPayload"] == line
+
+
+def test_a_blank_line_is_nothing() -> None:
+    """Blank lines leave no entry."""
+    assert read_line(b" \r\n", "stderr", ORIGIN, NOON, "x") is None
+
+
+SPECIAL_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "severity": ({"severity": "error", "a": 1}, {"severity": "ERROR", "jsonPayload": {"a": 1}}),
+    "severity alias": ({"severity": "WARN", "a": 1}, {"severity": "WARNING", "jsonPayload": {"a": 1}}),
+    "severity number": ({"severity": 450, "a": 1}, {"severity": "WARNING", "jsonPayload": {"a": 1}}),
+    "severity unknown": ({"severity": "loud", "a": 1}, {"severity": None, "jsonPayload": {"a": 1}}),
+    "message alone": ({"severity": "INFO", "message": "hi"}, {"textPayload": "hi", "jsonPayload": None}),
+    "message with more": ({"message": "hi", "a": 1}, {"textPayload": None, "jsonPayload": {"message": "hi", "a": 1}}),
+    "message no text": ({"message": {"a": 1}}, {"jsonPayload": {"message": {"a": 1}}}),
+    "time": (
+        {"time": "2026-01-02T03:04:05.6+01:00", "a": 1},
+        {"timestamp": "2026-01-02T02:04:05.600Z", "jsonPayload": {"a": 1}},
+    ),
+    "no time": ({"time": "soon"}, {"timestamp": "2026-01-01T00:00:00Z", "jsonPayload": {"time": "soon"}}),
+    "timestamp object": (
+        {"timestamp": {"seconds": 5, "nanos": 7}, "a": 1},
+        {"timestamp": "1970-01-01T00:00:05.000000007Z", "jsonPayload": {"a": 1}},
+    ),
+    "timestamp parts": (
+        {"timestampSeconds": 5, "timestampNanos": 0, "time": "2026-01-02T00:00:00Z"},
+        {"timestamp": "1970-01-01T00:00:05Z", "jsonPayload": {"time": "2026-01-02T00:00:00Z"}},
+    ),
+    "trace": (
+        {f"{SPECIAL}trace": "projects/p/traces/t", f"{SPECIAL}spanId": "s", f"{SPECIAL}trace_sampled": True, "a": 1},
+        {"trace": "projects/p/traces/t", "spanId": "s", "traceSampled": True, "jsonPayload": {"a": 1}},
+    ),
+    "labels": (
+        {f"{SPECIAL}labels": {"team": "x"}, "a": 1},
+        {"labels": {"instanceId": "i-1", "team": "x"}, "jsonPayload": {"a": 1}},
+    ),
+    "insert id": ({f"{SPECIAL}insertId": "mine", "a": 1}, {"insertId": "mine", "jsonPayload": {"a": 1}}),
+    "operation": (
+        {f"{SPECIAL}operation": {"id": "o", "first": True}, "a": 1},
+        {"operation": {"id": "o", "first": True}},
+    ),
+    "source": (
+        {f"{SPECIAL}sourceLocation": {"file": "f", "line": 3}, "a": 1},
+        {"sourceLocation": {"file": "f", "line": "3"}, "jsonPayload": {"a": 1}},
+    ),
+    "http request": (
+        {"httpRequest": {"status": 200, "requestSize": 12}, "a": 1},
+        {"httpRequest": {"status": 200, "requestSize": "12"}, "jsonPayload": {"a": 1}},
+    ),
+    "ill-typed": ({"httpRequest": "GET /", f"{SPECIAL}labels": {"n": 1}}, {"httpRequest": None}),
+    "numbers": ({"a": 1.0, "b": 0.5, "c": 2**60 + 1}, {"jsonPayload": {"a": 1, "b": 0.5, "c": float(2**60)}}),
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), SPECIAL_CASES.values(), ids=SPECIAL_CASES)
+def test_special_fields_move_into_the_entry(line: dict[str, Any], expected: dict[str, Any]) -> None:
+    """The fields that Cloud Logging knows leave the payload, where they have the type that it wants."""
+    entry = entry_of(line)
+    assert {name: entry.get(name) for name in expected} == expected
+
+
+def test_a_request_has_its_own_log() -> None:
+    """Cloud Run logs every request with its status, latency and trace, and a severity by the status."""
+    facts = RequestFacts(
+        "POST", "https://churn.run.app/predict", 503, NOON - 10**9, 0.0125, 10, 20, "curl", trace=TRACE
+    )
+    entry = request_entry(facts, ORIGIN, NOON, "id-1")
+    assert entry["logName"].endswith("%2Frequests")
+    assert (entry["severity"], entry["trace"]) == ("ERROR", f"projects/p/traces/{TRACE}")
+    assert (entry["timestamp"], entry["receiveTimestamp"]) == ("2025-12-31T23:59:59Z", "2026-01-01T00:00:00Z")
+    assert entry["httpRequest"] == {
+        "requestMethod": "POST",
+        "requestUrl": "https://churn.run.app/predict",
+        "requestSize": "10",
+        "status": 503,
+        "responseSize": "20",
+        "latency": "0.0125s",
+        "protocol": "HTTP/1.1",
+        "userAgent": "curl",
+    }
+
+
+@pytest.mark.parametrize(("status", "severity"), [(200, "INFO"), (304, "INFO"), (404, "WARNING"), (500, "ERROR")])
+def test_a_status_has_a_severity(status: int, severity: str) -> None:
+    """The request log warns of what callers did wrong and reports what the service did."""
+    assert request_entry(RequestFacts("GET", "/", status, NOON, 0), ORIGIN, NOON, "x")["severity"] == severity
+
+
+def test_the_platform_has_a_log() -> None:
+    """What the platform does to an instance is in varlog/system."""
+    entry = system_entry("STARTUP HTTP probe failed", "ERROR", ORIGIN, NOON, "x")
+    assert entry["logName"] == "projects/p/logs/run.googleapis.com%2Fvarlog%2Fsystem"
+    assert (entry["severity"], entry["textPayload"]) == ("ERROR", "STARTUP HTTP probe failed")
+
+
+def test_a_large_entry_is_refused() -> None:
+    """An entry above 256 KB is refused with its size."""
+    check_size(entry_of("x" * (LARGEST_BYTES - 1000)))
+    with pytest.raises(CloudError, match=r"Log entry with size: .*K exceeds maximum size of 256.0K"):
+        check_size(entry_of("x" * LARGEST_BYTES))
+
+
+def test_records_become_entries(printed: list[dict[str, Any]]) -> None:
+    """What the function prints arrives as structured entries whose severity, time and trace Cloud Logging took."""
+    load, answer, *rejections = printed
+    assert [entry["severity"] for entry in printed] == ["INFO", "INFO", "WARNING", "WARNING"]
+    assert (load["jsonPayload"]["kind"], answer["jsonPayload"]["kind"]) == ("load", "prediction")
+    assert len(rejections) == 2
+    assert answer["trace"].endswith(TRACE)
+    assert answer["spanId"] == "b7ad6b7169203331"
+    assert answer["traceSampled"] is True
+    for entry in printed:
+        assert entry["timestamp"] > "2026-01-01T00:00:00Z"
+        assert not {"severity", "time"} & set(entry["jsonPayload"])
+        assert not [name for name in entry["jsonPayload"] if name.startswith(SPECIAL)]
+        check_size(entry)
+
+
+def test_filters_choose_records(printed: list[dict[str, Any]]) -> None:
+    """The filters of metrics and sinks tell the function's records apart."""
+    service = 'resource.type="cloud_run_revision" resource.labels.service_name="churn"'
+    assert chosen(printed, f'{service} jsonPayload.kind="prediction"') == ["prediction"]
+    assert chosen(printed, f'{service} jsonPayload.outcome!="answered" jsonPayload.status>=400') == ["rejection"] * 2
+    assert chosen(printed, 'jsonPayload.total_ms>0 jsonPayload.kind=("load" OR "load_failure")') == ["load"]
+    assert chosen(printed, 'jsonPayload.outcome=~"^malformed_"') == ["rejection"]
+    assert chosen(printed, 'log_id("run.googleapis.com/stdout") severity>=WARNING') == ["rejection"] * 2
+    assert chosen(printed, 'resource.labels.service_name="other"') == []
+
+
+SAMPLE: dict[str, Any] = {
+    "logName": "projects/p/logs/run.googleapis.com%2Fstdout",
+    "insertId": "abc",
+    "severity": "WARNING",
+    "timestamp": "2026-01-01T00:00:00.5Z",
+    "labels": {"instanceId": "i-1", "k8s.io/app": "x"},
+    "resource": {"type": "cloud_run_revision", "labels": {"service_name": "churn", "location": "europe-west1"}},
+    "httpRequest": {"status": 404, "latency": "0.25s", "requestSize": "120", "remoteIp": "10.1.2.3"},
+    "jsonPayload": {
+        "message": "The Cat in the Hat",
+        "count": 5,
+        "big": "9223372036854775807",
+        "ok": True,
+        "none": None,
+        "sizes": [8.5, 9, 6],
+        "items": [{"name": "a"}, {"name": "b"}],
+        "deep": {"er": {"x y": "z"}},
+        "endTime": "noon",
+        "code": "E42 (fatal)",
+    },
+}
+TRUE = [
+    "",
+    "-- nothing but a comment",
+    'resource.type = "cloud_run_revision" -- of Cloud Run\nAND severity >= WARNING',
+    "severity=warning",
+    "severity=400",
+    "severity>INFO severity<ERROR",
+    "severity=(ERROR OR WARNING)",
+    'resource.type = "CLOUD_run_revision"',
+    "RESOURCE.type=cloud_run_revision",
+    "log_name:stdout",
+    '"the cat in the hat"',
+    "cat hat",
+    "cat AND (dog OR hat)",
+    '"cat" OR NOT "hat" AND NOT "dog" OR "cow"',
+    "dog OR cat hat",  # (dog OR cat) AND hat
+    "NOT dog",
+    "-dog",
+    "NOT(dog OR cow)",
+    "404",
+    "jsonPayload:cat",
+    "jsonPayload.message:(cat hat)",
+    'jsonPayload.message="the CAT in the hat"',
+    'jsonPayload.message=~"Cat.*Hat$"',
+    'jsonPayload.message=~"(?i)^the cat"',
+    'jsonPayload.message!~"dog"',
+    'jsonPayload.message=~("^The" AND "Hat$")',
+    r'jsonPayload.code=~"^E\d+ \(fatal\)"',
+    r'jsonPayload.code=~"^E\\d+ \\(fatal\\)"',
+    "jsonPayload.count=5",
+    'jsonPayload.count="5.0"',
+    "jsonPayload.count:5",
+    "jsonPayload.count>-3.5e-1",
+    'jsonPayload.count>="5"',
+    "jsonPayload.ok=TRUE",
+    "jsonPayload.ok>false",
+    "jsonPayload.none=NULL_VALUE",
+    "jsonPayload.none:*",
+    "jsonPayload.count!=NULL_VALUE",
+    "jsonPayload.sizes<7",
+    "jsonPayload.sizes=9",
+    "jsonPayload.sizes!=9",  # any member
+    "jsonPayload.items.name=b",
+    'jsonPayload.deep.er."x y"=z',
+    "jsonPayload.endTime=noon",
+    'labels."k8s.io/app"=x',
+    "labels.instanceId:*",
+    "NOT jsonPayload.missing=x",
+    "NOT jsonPayload.missing:*",
+    'trace=""',  # defaulted
+    'trace!="x"',
+    "NOT trace:*",
+    "httpRequest.status>=400 httpRequest.status<500",
+    'httpRequest.latency>"249ms" httpRequest.latency<="0.25s"',
+    "httpRequest.requestSize>99",
+    "httpRequest.request_size=120",
+    'timestamp>="2026-01-01" timestamp<"2026-01-01T01:00:00+00:00"',
+    'timestamp="2025-12-31T23:00:00.500-01:00"',
+    'log_id("run.googleapis.com/stdout")',
+    "source(projects/p)",
+    'ip_in_net(httpRequest.remoteIp, "10.1.0.0/16")',
+    "sample(insertId, 1)",
+    'SEARCH("hat CAT")',
+    'SEARCH(jsonPayload.message, "cat")',
+    'regexp_extract(jsonPayload.code, "E([0-9]+)")="42"',
+    'cast(regexp_extract(jsonPayload.code, "E([0-9]+)"), INT64)>41',
+]
+FALSE = [
+    "severity>=ERROR",
+    "severity!=WARNING",
+    "severity=nonsense",
+    "dog OR cow cat",  # (dog OR cow) AND cat
+    "jsonPayload.message:(cat dog)",
+    "jsonPayload.message=cat",
+    'jsonPayload.message=~"cat"',  # regular expressions do mind the case
+    "jsonPayload.count=five",
+    "jsonPayload.count!=five",  # a conversion that fails makes any comparison fail
+    'jsonPayload.count=~"5"',  # only text
+    "jsonPayload.missing!=x",
+    'jsonPayload.missing!~"x"',
+    "jsonPayload.missing:*",
+    "jsonPayload.endtime=noon",  # a payload's keys mind the case
+    "jsonPayload.none=x",
+    "jsonPayload.none!=NULL_VALUE",
+    "jsonPayload.sizes>9",
+    "labels.other!=x",
+    "trace:*",
+    "httpRequest.status=200",
+    'timestamp>"2026-01-01T00:00:00.500Z"',
+    'log_id("run.googleapis.com/stderr")',
+    "source(projects/other)",
+    'SEARCH("ca")',
+    'ip_in_net(httpRequest.remoteIp, "10.2.0.0/16")',
+]
+
+
+@pytest.mark.parametrize("text", TRUE)
+def test_a_filter_takes_an_entry(text: str) -> None:
+    """Filters mean what Google's page on the language says."""
+    assert compile_filter(text)(SAMPLE)
+
+
+@pytest.mark.parametrize("text", FALSE)
+def test_a_filter_leaves_an_entry(text: str) -> None:
+    """Filters take no more than Google's page on the language says."""
+    assert not compile_filter(text)(SAMPLE)
+
+
+REFUSED = {
+    "insertId = abc:def": "syntax error at line 1, column 15, token ':'",
+    "timestamp>=2026-01-01T00:00:00Z": "syntax error at line 1, column 25, token ':'",
+    'severity=ERROR\nAND "open': "syntax error at line 2",
+    "(a OR b": "syntax error",
+    "a AND": "syntax error",
+    "jsonPayload.a=": "syntax error",
+    "thud=1": "Field not found: 'thud'",
+    "operation.thud=1": "Field not found: 'operation.thud'",
+    "textPayload.thud=1": "Field not found: 'textPayload.thud'",
+    "shout(insertId)": "unknown function 'shout'",
+    'jsonPayload.a=~"("': "Invalid regular expression",
+    'jsonPayload.a=~"a(?=b)"': "invalid perl operator",
+    "sample(insertId, 2)": "fraction",
+    "x" * 20_001: "maximum length",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:30])
+def test_a_bad_filter_is_refused(text: str) -> None:
+    """A filter that Google cannot parse is a 400 that says where."""
+    with pytest.raises(CloudError, match=REFUSED[text].replace("(", r"\(")) as caught:
+        compile_filter(text)
+    assert caught.value.status == 400
+
+
+COUNTER: dict[str, Any] = {
+    "name": "churn/requests",
+    "filter": 'jsonPayload.kind=("prediction" OR "rejection")',
+    "metricDescriptor": {
+        "metricKind": "DELTA",
+        "valueType": "INT64",
+        "labels": [{"key": "outcome"}, {"key": "version", "valueType": "INT64"}, {"key": "cut", "valueType": "BOOL"}],
+    },
+    "labelExtractors": {
+        "outcome": "EXTRACT(jsonPayload.outcome)",
+        "version": "EXTRACT(jsonPayload.version)",
+        "cut": "EXTRACT(jsonPayload.cut)",
+    },
+}
+DISTRIBUTION: dict[str, Any] = {
+    "name": "churn-latency",
+    "filter": 'jsonPayload.kind="prediction"',
+    "metricDescriptor": {
+        "metricKind": "DELTA",
+        "valueType": "DISTRIBUTION",
+        "unit": "ms",
+        "labels": [{"key": "trace"}, {"key": "family"}],
+    },
+    "labelExtractors": {
+        "trace": 'REGEXP_EXTRACT(trace, "([^/]{4})[^/]*$")',
+        "family": 'REGEXP_EXTRACT(jsonPayload.nothing, "(.)")',
+    },
+    "valueExtractor": "EXTRACT(jsonPayload.total_ms)",
+    "bucketOptions": {"exponentialBuckets": {"numFiniteBuckets": 20, "growthFactor": 2, "scale": 1}},
+}
+
+
+def test_a_counter_counts_records(printed: list[dict[str, Any]]) -> None:
+    """A counter gives one per entry, its labels extracted and of their type, with defaults where nothing is."""
+    extract.check_metric(COUNTER)
+    found = [extract.extract(COUNTER, entry) for entry in printed]
+    assert found[0] is None
+    assert [increment and (increment.value, increment.labels) for increment in found[1:]] == [
+        (1, {"outcome": "answered", "version": "1", "cut": "false"}),
+        (1, {"outcome": "invalid_instances", "version": "1", "cut": "false"}),
+        (1, {"outcome": "malformed_json", "version": "1", "cut": "false"}),
+    ]
+
+
+def test_a_distribution_takes_values(printed: list[dict[str, Any]]) -> None:
+    """A distribution gives the value that was extracted; a label without a match is empty."""
+    extract.check_metric(DISTRIBUTION)
+    increments = [increment for entry in printed if (increment := extract.extract(DISTRIBUTION, entry))]
+    assert [increment.value for increment in increments] == [printed[1]["jsonPayload"]["total_ms"]]
+    assert increments[0].labels == {"trace": TRACE[:4], "family": ""}
+
+
+def test_a_value_that_is_no_number_is_left_out(printed: list[dict[str, Any]]) -> None:
+    """An entry whose value cannot be read is not counted at all."""
+    metric = {**DISTRIBUTION, "valueExtractor": "EXTRACT(jsonPayload.outcome)"}
+    assert [extract.extract(metric, entry) for entry in printed] == [None] * 4
+
+
+def test_a_disabled_metric_counts_nothing(printed: list[dict[str, Any]]) -> None:
+    """A disabled metric makes no points."""
+    assert extract.extract({**COUNTER, "disabled": True}, printed[1]) is None
+
+
+def without(metric: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a metric without one of its fields."""
+    return {key: value for key, value in metric.items() if key != name}
+
+
+BAD_METRICS = {
+    "name empty": ({**COUNTER, "name": ""}, "Invalid metric name"),
+    "name slash": ({**COUNTER, "name": "/a"}, "Invalid metric name"),
+    "name space": ({**COUNTER, "name": "a b"}, "Invalid metric name"),
+    "name long": ({**COUNTER, "name": "a" * 101}, "Invalid metric name"),
+    "no filter": (without(COUNTER, "filter"), "filter"),
+    "bad filter": ({**COUNTER, "filter": "jsonPayload.kind=="}, "syntax error"),
+    "label without extractor": (
+        {**COUNTER, "labelExtractors": {"outcome": "EXTRACT(jsonPayload.outcome)"}},
+        "label 'cut' has no extractor",
+    ),
+    "extractor without label": (
+        {**COUNTER, "labelExtractors": {**COUNTER["labelExtractors"], "more": "EXTRACT(insertId)"}},
+        "extractor 'more' has no label",
+    ),
+    "bad extractor": (
+        {**COUNTER, "labelExtractors": {**COUNTER["labelExtractors"], "cut": "jsonPayload.cut"}},
+        "syntax error",
+    ),
+    "gauge": ({**COUNTER, "metricDescriptor": {"metricKind": "GAUGE"}, "labelExtractors": {}}, "GAUGE"),
+    "distribution without value": (without(DISTRIBUTION, "valueExtractor"), "value extractor is required"),
+    "counter with value": ({**COUNTER, "valueExtractor": "EXTRACT(jsonPayload.status)"}, "only for them"),
+    "counter with buckets": ({**COUNTER, "bucketOptions": DISTRIBUTION["bucketOptions"]}, "only for metrics"),
+    "two groups": ({**DISTRIBUTION, "valueExtractor": 'REGEXP_EXTRACT(insertId, "(a)(b)")'}, "exactly one capture"),
+    "falling bounds": (
+        {**DISTRIBUTION, "bucketOptions": {"explicitBuckets": {"bounds": [1, 3, 2]}}},
+        "monotonically increasing",
+    ),
+    "no growth": (
+        {
+            **DISTRIBUTION,
+            "bucketOptions": {"exponentialBuckets": {"numFiniteBuckets": 2, "growthFactor": 1, "scale": 1}},
+        },
+        "growth factor",
+    ),
+    "two kinds of buckets": (
+        {**DISTRIBUTION, "bucketOptions": {**DISTRIBUTION["bucketOptions"], "explicitBuckets": {"bounds": [1]}}},
+        "Exactly one",
+    ),
+}
+
+
+@pytest.mark.parametrize(("metric", "said"), BAD_METRICS.values(), ids=BAD_METRICS)
+def test_a_bad_metric_is_refused(metric: dict[str, Any], said: str) -> None:
+    """A LogMetric that Google would refuse is a 400 that says why."""
+    with pytest.raises(CloudError, match=said) as caught:
+        extract.check_metric(metric)
+    assert caught.value.status == 400
+
+
+CHANGES: dict[str, Callable[[], dict[str, Any]]] = {
+    "kind": lambda: {**COUNTER, "metricDescriptor": {**COUNTER["metricDescriptor"], "valueType": "DISTRIBUTION"}},
+    "label": lambda: {**COUNTER, "metricDescriptor": {"labels": [{"key": "outcome"}]}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_metric_keeps_its_type_and_labels(change: Callable[[], dict[str, Any]]) -> None:
+    """Value type and existing labels of a metric cannot change; its filter can, and labels can be added."""
+    extract.check_update(COUNTER, {**COUNTER, "filter": "severity=ERROR"})
+    with pytest.raises(CloudError, match="cannot be"):
+        extract.check_update(COUNTER, change())
+
+
+BUCKETS = {
+    "explicit": ({"explicitBuckets": {"bounds": [0, 10, 20]}}, (0, 10, 20)),
+    "linear": ({"linearBuckets": {"numFiniteBuckets": 3, "width": 5, "offset": 1}}, (1, 6, 11, 16)),
+    "exponential": ({"exponentialBuckets": {"numFiniteBuckets": 3, "growthFactor": 2, "scale": 1}}, (1, 2, 4, 8)),
+}
+
+
+@pytest.mark.parametrize(("options", "bounds"), BUCKETS.values(), ids=BUCKETS)
+def test_buckets_have_bounds(options: dict[str, Any], bounds: tuple[float, ...]) -> None:
+    """N finite buckets lie between N + 1 bounds."""
+    assert extract.bucket_bounds(options) == bounds
