@@ -70,7 +70,9 @@ def test_terraform_test(file: str, folder: Path) -> None:
 
 def test_no_rule_of_a_variable_is_left_out() -> None:
     """For each validation block there is a run that expects it to refuse."""
-    rules = Counter({name: len(body.get("validation", [])) for name, body in code.named(code.INFRA, "variable").items()})
+    rules = Counter(
+        {name: len(body.get("validation", [])) for name, body in code.named(code.INFRA, "variable").items()}
+    )
     expected = re.findall(r"expect_failures = \[(.+?)\]", source("tests/variables.tftest.hcl"))
     runs = Counter(name.removeprefix("var.") for line in expected for name in line.split(", "))
     assert runs == +rules

@@ -76,6 +76,8 @@ def _labelled(block: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _attribute(declared: str, comment: str) -> Attribute:
     found = ATTRIBUTE.match(re.sub(r"\s+", " ", declared))
-    assert found and comment.startswith("# "), f"variables.tf: a comment, then name = optional(type, default): {declared}"
+    assert found and comment.startswith("# "), (
+        f"variables.tf: a comment, then name = optional(type, default): {declared}"
+    )
     name, optional_kind, default, kind = found.groups()
     return Attribute(name, optional_kind or kind, default, comment.removeprefix("# "))

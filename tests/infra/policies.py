@@ -20,7 +20,9 @@ Faults = Iterator[str]
 def faults(plan: Mapping[str, Any]) -> list[str]:
     """Return every fault of a plan, as `terraform show -json` writes it."""
     resources = list(_resources(plan["planned_values"]["root_module"]))
-    access = {name: model["access"] for name, model in plan["variables"]["models"]["value"].items() if "access" in model}
+    access = {
+        name: model["access"] for name, model in plan["variables"]["models"]["value"].items() if "access" in model
+    }
     return [fault for rule in RULES for fault in rule(resources, access)]
 
 

@@ -1,0 +1,337 @@
+"""Alerts against what the function really prints: each fires when it should, and no other one does.
+
+Lines come from real processes, metrics from infra/'s filters and extractors, verdicts from the real Prometheus engine.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.cloud.logging.entries import Origin, RequestFacts, read_line, request_entry, system_entry
+from tests.cloud.logging.extract import check_metric
+from tests.cloud.monitoring.alerts import evaluate
+from tests.cloud.monitoring.promql import engine
+from tests.cloud.monitoring.series import (
+    Resource,
+    SeriesStore,
+    record_billable_time,
+    record_entry,
+    record_instances,
+    record_request,
+    record_start,
+    record_usage,
+)
+from tests.infra.rendered import EXAMPLE, render
+from tests.server import Server
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not on PATH"),
+    pytest.mark.skipif(shutil.which("promtool") is None, reason="needs Prometheus: apt-get install prometheus"),
+    pytest.mark.xdist_group("alerts"),
+]
+NOW = 1_900_000_000.0
+MINUTE, HOUR = 60.0, 3600.0
+ORIGIN = Origin(EXAMPLE["project"], EXAMPLE["region"], EXAMPLE["name"], f"{EXAMPLE['name']}-00001-abc", "0a1b")
+OTHER = Origin(EXAMPLE["project"], EXAMPLE["region"], "pilot-other", "pilot-other-00001-abc", "0a1b")
+
+
+class Lines(NamedTuple):
+    """One real line of each kind that the service prints."""
+
+    prediction: bytes
+    rejection: bytes
+    failure: bytes
+    load: bytes
+    load_failure: bytes
+
+
+@pytest.fixture(scope="module")
+def lines(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Lines:
+    """Return what two processes print: one that answers, and one whose pin is missing."""
+    example = server.client.get("/model").json()["example"]
+    assert server.client.post("/predict", json=example).status_code == 200
+    assert server.client.post("/predict", json={"instances": [{}]}).status_code == 422
+    found = {kind: _raw(server, kind) for kind in ("prediction", "rejection", "load")}
+    environment = {"PIN_FILE": str(tmp_path_factory.mktemp("nothing") / "pin.json"), "K_SERVICE": "toy"}
+    with Server(environment, tmp_path_factory.mktemp("elsewhere")) as broken:
+        assert broken.client.post("/predict", json=example).status_code == 503
+        found |= {kind: _raw(broken, kind) for kind in ("failure", "load_failure")}
+    return Lines(**found)
+
+
+def _raw(server: Server, kind: str) -> bytes:
+    server.wait_for_records(kind, 1)
+    return next(line for line in server.lines if json.loads(line)["kind"] == kind)
+
+
+def metrics() -> list[dict[str, Any]]:
+    """Return infra/'s log-based metrics as Cloud Logging takes them."""
+    rendered = render()
+    found = []
+    for name, metric in {**rendered["counters"], **rendered["distributions"]}.items():
+        is_counter = name in rendered["counters"]
+        one = {
+            "name": f"{EXAMPLE['name']}/{name}",
+            "filter": metric["filter"],
+            "labelExtractors": {label: f"EXTRACT({field})" for label, field in metric["labels"].items()},
+            "metricDescriptor": {
+                "metricKind": "DELTA",
+                "valueType": "INT64" if is_counter else "DISTRIBUTION",
+                "labels": [{"key": label} for label in metric["labels"]],
+            },
+        }
+        if not is_counter:
+            one["valueExtractor"] = f"EXTRACT({metric['value']})"
+            one["bucketOptions"] = {"explicitBuckets": {"bounds": metric["bounds"]}}
+        found.append(one)
+    return found
+
+
+class Past:
+    """What happened to the service before NOW; times in seconds ago."""
+
+    def __init__(self, lines: Lines) -> None:
+        self.store = SeriesStore()
+        self._lines = lines
+        self._metrics = metrics()
+
+    def every(self, seconds: float, start: float, end: float, act: Callable[[float], None]) -> None:
+        """Let something happen again and again, from `start` to `end`."""
+        for index in range(int((start - end) / seconds) + 1):
+            act(start - index * seconds)
+
+    def entry(self, ago: float, entry: dict[str, Any] | None) -> None:
+        """Let an entry arrive."""
+        assert entry is not None
+        record_entry(self.store, self._metrics, entry, NOW - ago)
+
+    def line(self, kind: str, ago: float, origin: Origin = ORIGIN, **changed: object) -> None:
+        """Let the service print a line of a kind, with some fields changed."""
+        line = json.dumps({**json.loads(getattr(self._lines, kind)), **changed}).encode()
+        self.entry(ago, read_line(line, "stdout", origin, int((NOW - ago) * 1e9), "0"))
+
+    def request(self, ago: float, status: int = 200, origin: Origin = ORIGIN) -> None:
+        """Let Cloud Run count a request, and write it down."""
+        facts = RequestFacts("POST", "https://x/predict", status, int((NOW - ago) * 1e9), 0.01)
+        self.entry(ago, request_entry(facts, origin, int((NOW - ago) * 1e9), "0"))
+        record_request(self.store, Resource.of(origin.resource()), NOW - ago, status, 0.01)
+
+    def answer(self, ago: float, **changed: object) -> None:
+        """Let the service answer a request."""
+        self.request(ago)
+        self.line("prediction", ago, **changed)
+
+    def refuse(self, ago: float) -> None:
+        """Let the service refuse a request."""
+        self.request(ago, 422)
+        self.line("rejection", ago)
+
+    def fail(self, ago: float) -> None:
+        """Let the service fail to answer a request."""
+        self.request(ago, 503)
+        self.line("failure", ago)
+
+    def system(self, ago: float, text: str) -> None:
+        """Let Cloud Run say something about an instance."""
+        self.entry(ago, system_entry(text, "WARNING", ORIGIN, int((NOW - ago) * 1e9), "0"))
+
+    def usage(self, ago: float, cpu: float = 0.3, memory: float = 0.3) -> None:
+        """Let Cloud Run measure an instance."""
+        record_usage(self.store, Resource.of(ORIGIN.resource()), NOW - ago, cpu=cpu, memory=memory)
+
+    def start(self, ago: float) -> None:
+        """Let Cloud Run start an instance, which loads the version, and bill it."""
+        resource = Resource.of(ORIGIN.resource())
+        record_start(self.store, resource, NOW - ago, 0.6)
+        record_billable_time(self.store, resource, NOW - ago, 0.1)
+        self.line("load", ago)
+
+    def instances(self, ago: float, active: int) -> None:
+        """Let Cloud Run count instances."""
+        record_instances(self.store, Resource.of(ORIGIN.resource()), NOW - ago, active=active, idle=0)
+
+
+def healthy(past: Past) -> None:
+    """Answer now and then for half a day and once a minute in the last hour, with a cold start and some refusals."""
+    past.line("load", 12 * HOUR)
+    past.every(20 * MINUTE, 12 * HOUR, HOUR, past.answer)
+    past.every(MINUTE, HOUR, 0, past.answer)
+    past.every(HOUR, 12 * HOUR, 0, past.refuse)
+    past.every(MINUTE, HOUR, 0, past.usage)
+    past.every(MINUTE, HOUR, 11 * MINUTE, lambda ago: past.instances(ago, 2))
+
+
+def _and(*acts: Callable[[Past], None]) -> Callable[[Past], None]:
+    def play(past: Past) -> None:
+        healthy(past)
+        for act in acts:
+            act(past)
+
+    return play
+
+
+SCENARIOS: dict[str, tuple[Callable[[Past], None], set[str]]] = {
+    "nothing-yet": (lambda past: None, set()),
+    "a-healthy-day": (healthy, set()),
+    "one-failure-in-ten-minutes": (_and(lambda past: past.fail(5 * MINUTE)), set()),
+    "three-failures-in-ten-minutes": (_and(lambda past: past.every(MINUTE, 5 * MINUTE, 3 * MINUTE, past.fail)), {"errors"}),
+    "an-instance-died-with-its-requests": (
+        _and(lambda past: past.every(10, 2 * MINUTE, MINUTE, lambda ago: past.request(ago, 503))),
+        {"errors"},
+    ),
+    "failures-an-hour-ago": (_and(lambda past: past.every(10, HOUR, HOUR - MINUTE, past.fail)), set()),
+    "failures-of-another-service": (
+        _and(lambda past: past.every(10, 2 * MINUTE, 0, lambda ago: past.request(ago, 503, OTHER))),
+        set(),
+    ),
+    "failures-among-many-answers": (
+        _and(
+            lambda past: past.every(1, 9 * MINUTE, 0, past.answer),
+            lambda past: past.every(MINUTE, 5 * MINUTE, MINUTE, past.fail),
+        ),
+        set(),
+    ),
+    "slow-for-a-quarter-of-an-hour": (
+        _and(lambda past: past.every(10, 16 * MINUTE, 0, lambda ago: past.answer(ago, total_ms=301.0))),
+        {"latency"},
+    ),
+    "as-slow-as-allowed": (
+        _and(lambda past: past.every(10, 16 * MINUTE, 0, lambda ago: past.answer(ago, total_ms=299.0))),
+        set(),
+    ),
+    "two-slow-answers": (_and(lambda past: past.every(60, 2 * MINUTE, MINUTE, lambda ago: past.answer(ago, total_ms=5e3))), set()),
+    "the-version-cannot-be-loaded": (_and(lambda past: past.line("load_failure", 3 * MINUTE)), {"load"}),
+    "another-service-cannot-load": (_and(lambda past: past.line("load_failure", MINUTE, OTHER)), set()),
+    "silent-since-six-hours": (lambda past: past.every(10 * MINUTE, 12 * HOUR, 6.1 * HOUR, past.answer), {"silence"}),
+    "silent-since-five-hours": (lambda past: past.every(10 * MINUTE, 12 * HOUR, 5 * HOUR, past.answer), set()),
+    "silent-since-yesterday": (lambda past: past.every(10 * MINUTE, 30 * HOUR, 24 * HOUR, past.answer), set()),
+    "a-caller-sends-nonsense": (_and(lambda past: past.every(20, 20 * MINUTE, 0, past.refuse)), {"rejections"}),
+    "some-nonsense": (_and(lambda past: past.every(5 * MINUTE, 25 * MINUTE, 0, past.refuse)), set()),
+    "all-instances-busy": (_and(lambda past: past.every(MINUTE, 10 * MINUTE, 0, lambda ago: past.instances(ago, 3))), {"instances"}),
+    "all-instances-busy-for-a-minute": (_and(lambda past: past.instances(MINUTE, 3)), set()),
+    "cpu-used-up": (
+        _and(lambda past: past.every(10, 40 * MINUTE, 0, lambda ago: past.usage(ago, cpu=0.97))),
+        {"cpu"},
+    ),
+    "memory-used-up": (
+        _and(lambda past: past.every(10, 40 * MINUTE, 0, lambda ago: past.usage(ago, memory=0.97))),
+        {"memory"},
+    ),
+    "instances-crash": (
+        _and(lambda past: past.every(5 * MINUTE, 15 * MINUTE, 5 * MINUTE, lambda ago: past.system(ago, "Container called exit(1)."))),
+        {"restarts"},
+    ),
+    "instances-come-and-go": (
+        _and(lambda past: past.every(MINUTE, 15 * MINUTE, 0, lambda ago: past.system(ago, "Starting new instance. Reason: AUTOSCALING"))),
+        set(),
+    ),
+}  # fmt: skip
+
+
+def policies() -> dict[str, dict[str, Any]]:
+    """Return infra/'s PromQL alerts as Cloud Monitoring takes them."""
+    return {
+        name: {
+            "displayName": name,
+            "combiner": "OR",
+            "conditions": [
+                {
+                    "displayName": alert["title"],
+                    "conditionPrometheusQueryLanguage": {
+                        "query": alert["query"],
+                        "duration": alert["duration"],
+                        "evaluationInterval": "60s",
+                    },
+                }
+            ],
+        }
+        for name, alert in render()["alerts"].items()
+    }
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_exactly_these_alerts_fire(scenario: str, lines: Lines) -> None:
+    """After each course of events, those alerts fire that should, and no others."""
+    happen, expected = SCENARIOS[scenario]
+    past = Past(lines)
+    happen(past)
+    fired = {state.name for state in evaluate(policies().values(), past.store, NOW) if state.firing}
+    assert fired == expected
+
+
+def test_every_alert_fires_in_some_scenario() -> None:
+    """No alert is left untried."""
+    assert set().union(*(expected for _, expected in SCENARIOS.values())) == set(policies())
+
+
+def test_every_metric_is_one_that_cloud_logging_takes() -> None:
+    """Names, kinds, labels, extractors, bounds and filters pass Google's rules."""
+    for metric in metrics():
+        check_metric(metric)
+
+
+def test_every_metric_counts_some_real_line(lines: Lines) -> None:
+    """Each filter and extractor finds what it looks for in what the service printed."""
+    past = Past(lines)
+    healthy(past)
+    past.line("load_failure", MINUTE)
+    past.system(MINUTE, "Container called exit(1).")
+    counted = {series.descriptor.type.removeprefix("logging.googleapis.com/user/") for series in past.store.all()}
+    assert {metric["name"] for metric in metrics()} <= counted
+    for series in past.store.all():
+        assert all(value for _, value in series.labels), series.descriptor.type
+
+
+SYSTEM_LINES = {
+    "Container called exit(1).": True,
+    "Container terminated on signal 9.": True,
+    "Memory limit of 512 MiB exceeded with 515 MiB used. Consider increasing the memory limit, see ...": True,
+    "LIVENESS HTTP probe failed 3 times consecutively for container \"function-1\" on port 8080 path \"/health/live\".": True,
+    "STARTUP HTTP probe succeeded after 1 attempt for container \"function-1\" on port 8080 path \"/health/ready\".": False,
+    "Starting new instance. Reason: AUTOSCALING - Instance started due to traffic increase.": False,
+    "Shutting down user disabled instance.": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SYSTEM_LINES, ids=range(len(SYSTEM_LINES)))
+def test_what_counts_as_an_exit(text: str, lines: Lines) -> None:
+    """Ends that nobody asked for are counted, starts and orderly ends are not."""
+    past = Past(lines)
+    past.system(0, text)
+    assert bool(past.store.all("logging.googleapis.com/user/pilot-binary/exits")) == SYSTEM_LINES[text]
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """Yield every query of the dashboard with its chart's title."""
+    for tile in render()["tiles"]:
+        for data in tile["widget"]["xyChart"]["dataSets"]:
+            yield tile["widget"]["title"], data["timeSeriesQuery"]["prometheusQuery"]
+
+
+def test_every_chart_shows_something(lines: Lines) -> None:
+    """After a day with all sorts of events, each query of the dashboard has a result, from the real engine."""
+    past = Past(lines)
+    healthy(past)
+    past.every(MINUTE, 10 * MINUTE, 0, past.fail)
+    past.instances(MINUTE, 2)
+    past.start(MINUTE)
+    past.line("load_failure", MINUTE)
+    past.system(MINUTE, "Container called exit(1).")
+    empty = []
+    with engine(past.store.all(), NOW) as prometheus:
+        for title, query in queries():
+            if not prometheus.query(query, NOW)["result"]:
+                empty.append((title, query))
+    assert empty == []
+
+
+def test_docs_name_every_metric() -> None:
+    """docs/operating.md lists each log-based metric."""
+    page = (Path(__file__).parent.parent / "docs" / "operating.md").read_text(encoding="utf-8")
+    for metric in metrics():
+        name = metric["name"].removeprefix(f"{EXAMPLE['name']}/")
+        assert f"`{name}`" in page, name
