@@ -1,1 +1,1 @@
-"""What tests read of infra/ without any provider: its blocks, its rendered locals, its tables for the docs, its rules."""
+"""What tests read of infra/ without any provider: blocks, rendered locals, tables for the docs, rules on plans."""

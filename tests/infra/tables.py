@@ -33,8 +33,8 @@ def _variables() -> str:
 
 def _models() -> str:
     rows = [
-        f"| `{attribute.name}` | {f'`{attribute.default}`' if attribute.default else 'none'} | {_cell(attribute.comment)} |"
-        for attribute in model_attributes()
+        f"| `{name}` | {f'`{default}`' if default else 'none'} | {_cell(comment)} |"
+        for name, _, default, comment in model_attributes()
     ]
     return _table("| attribute | default | meaning |", rows)
 
