@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ SPECIAL = "logging.googleapis.com/"
 def entry_of(line: str | dict[str, Any]) -> dict[str, Any]:
     """Return the entry that a line on stdout becomes."""
     text = line if isinstance(line, str) else json.dumps(line)
-    entry = read_line(text.encode() + b"\n", "stdout", ORIGIN, NOON, "id-1")
+    entry = read_line(text, "stdout", ORIGIN, NOON, "id-1")
     assert entry is not None
     return entry
 
@@ -43,7 +44,7 @@ def printed(client: TestClient, capfd: pytest.CaptureFixture[str]) -> list[dict[
     client.post("/predict", json={"instances": [{}]})
     client.post("/predict", content=b"{")
     lines = capfd.readouterr().out.splitlines()
-    entries = [read_line(line.encode(), "stdout", ORIGIN, NOON, f"id-{index}") for index, line in enumerate(lines)]
+    entries = [read_line(line, "stdout", ORIGIN, NOON, f"id-{index}") for index, line in enumerate(lines)]
     return [entry for entry in entries if entry and "jsonPayload" in entry]
 
 
@@ -82,7 +83,7 @@ def test_what_is_no_json_object_stays_text(line: str) -> None:
 
 def test_a_blank_line_is_nothing() -> None:
     """Blank lines leave no entry."""
-    assert read_line(b" \r\n", "stderr", ORIGIN, NOON, "x") is None
+    assert read_line(" \r\n", "stderr", ORIGIN, NOON, "x") is None
 
 
 SPECIAL_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -141,29 +142,23 @@ def test_special_fields_move_into_the_entry(line: dict[str, Any], expected: dict
 
 def test_a_request_has_its_own_log() -> None:
     """Cloud Run logs every request with its status, latency and trace, and a severity by the status."""
-    facts = RequestFacts(
-        "POST", "https://churn.run.app/predict", 503, NOON - 10**9, 0.0125, 10, 20, "curl", trace=TRACE
-    )
-    entry = request_entry(facts, ORIGIN, NOON, "id-1")
+    asked = datetime(2025, 12, 31, 23, 59, 59, 250000, tzinfo=UTC)
+    what = {"requestMethod": "POST", "requestUrl": "https://churn.run.app/predict", "status": 503, "latency": "0.01s"}
+    entry = request_entry(RequestFacts(asked, ORIGIN, what, f"projects/p/traces/{TRACE}", "s", True, "no"), NOON, "x")
     assert entry["logName"].endswith("%2Frequests")
+    assert (entry["timestamp"], entry["receiveTimestamp"]) == ("2025-12-31T23:59:59.250Z", "2026-01-01T00:00:00Z")
     assert (entry["severity"], entry["trace"]) == ("ERROR", f"projects/p/traces/{TRACE}")
-    assert (entry["timestamp"], entry["receiveTimestamp"]) == ("2025-12-31T23:59:59Z", "2026-01-01T00:00:00Z")
-    assert entry["httpRequest"] == {
-        "requestMethod": "POST",
-        "requestUrl": "https://churn.run.app/predict",
-        "requestSize": "10",
-        "status": 503,
-        "responseSize": "20",
-        "latency": "0.0125s",
-        "protocol": "HTTP/1.1",
-        "userAgent": "curl",
-    }
+    assert (entry["spanId"], entry["traceSampled"], entry["textPayload"]) == ("s", True, "no")
+    assert entry["httpRequest"] == what
 
 
 @pytest.mark.parametrize(("status", "severity"), [(200, "INFO"), (304, "INFO"), (404, "WARNING"), (500, "ERROR")])
 def test_a_status_has_a_severity(status: int, severity: str) -> None:
     """The request log warns of what callers did wrong and reports what the service did."""
-    assert request_entry(RequestFacts("GET", "/", status, NOON, 0), ORIGIN, NOON, "x")["severity"] == severity
+    facts = RequestFacts(datetime.now(UTC), Origin("p", "l", "s", "r"), {"status": status})
+    entry = request_entry(facts, NOON, "x")
+    assert entry["severity"] == severity
+    assert not {"trace", "spanId", "traceSampled", "textPayload", "labels"} & set(entry)
 
 
 def test_the_platform_has_a_log() -> None:
