@@ -20,6 +20,7 @@ from tests.cloud.logging.entries import (
     system_entry,
 )
 from tests.cloud.logging.language import compile_filter
+from tests.cloud.logging.store import Entries, is_countable, taking_sinks
 from tests.test_endpoint import GOOD
 
 ORIGIN = Origin("p", "europe-west1", "churn", "churn-00001-abc", "i-1")
@@ -500,3 +501,145 @@ BUCKETS = {
 def test_buckets_have_bounds(options: dict[str, Any], bounds: tuple[float, ...]) -> None:
     """N finite buckets lie between N + 1 bounds."""
     assert extract.bucket_bounds(options) == bounds
+
+
+@pytest.fixture
+def kept() -> Entries:
+    """Return entries under a clock that stands at noon."""
+    return Entries(lambda: NOON)
+
+
+def written(*entries: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Return a body of entries:write."""
+    return {"logName": "projects/p/logs/app", "resource": {"type": "global"}, "entries": list(entries), **fields}
+
+
+def texts(answer: dict[str, Any]) -> list[str]:
+    """Return the texts of the entries of an answer."""
+    return [entry["textPayload"] for entry in answer.get("entries", [])]
+
+
+def test_entries_are_completed(kept: Entries) -> None:
+    """What an entry leaves out comes from the request, the clock and the service."""
+    kept.write_entries(written({"textPayload": "a", "labels": {"x": "1"}}, labels={"x": "0", "y": "2"}))
+    (entry,) = kept.list_entries({"resourceNames": ["projects/p"]})["entries"]
+    assert entry.pop("insertId")
+    assert entry == {
+        "logName": "projects/p/logs/app",
+        "resource": {"type": "global"},
+        "timestamp": "2026-01-01T00:00:00Z",
+        "receiveTimestamp": "2026-01-01T00:00:00Z",
+        "labels": {"x": "1", "y": "2"},
+        "textPayload": "a",
+    }
+
+
+def test_entries_are_listed_by_time(kept: Entries) -> None:
+    """Entries come by their time, those of the same time as they were written, in pages that go on where one ended."""
+    stamps = ["2026-01-03T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-02T01:00:00+01:00", "2026-01-01T00:00:00Z"]
+    for text, stamp in zip("dbca", stamps, strict=True):
+        kept.write_entries(written({"textPayload": text, "timestamp": stamp}))
+    asked = {"resourceNames": ["projects/p"], "pageSize": 3}
+    first = kept.list_entries(asked)
+    assert texts(first) == ["a", "b", "c"]
+    assert texts(kept.list_entries({**asked, "pageToken": first["nextPageToken"]})) == ["d"]
+    newest = kept.list_entries({**asked, "orderBy": "timestamp desc", "pageSize": 2})
+    assert texts(newest) == ["d", "c"]
+    rest = kept.list_entries({**asked, "orderBy": "timestamp desc", "pageToken": newest["nextPageToken"]})
+    assert (texts(rest), "nextPageToken" in rest) == (["b", "a"], False)
+    assert texts(kept.list_entries({**asked, "filter": 'timestamp>="2026-01-02" timestamp<"2026-01-03"'})) == ["b", "c"]
+
+
+def test_a_project_has_its_own_entries(kept: Entries) -> None:
+    """Only the logs of the named projects are listed; the default view holds all of them."""
+    kept.write_entries(written({"textPayload": "mine"}, {"textPayload": "other", "logName": "projects/q/logs/app"}))
+    assert texts(kept.list_entries({"resourceNames": ["projects/p"]})) == ["mine"]
+    view = "projects/q/locations/global/buckets/_Default/views/_AllLogs"
+    assert texts(kept.list_entries({"resourceNames": [view]})) == ["other"]
+    assert kept.list_entries({"resourceNames": ["projects/r"]}) == {}
+
+
+def test_duplicates_are_kept_once(kept: Entries) -> None:
+    """An entry with the time and insertId of another one is the same one."""
+    for _ in range(2):
+        kept.write_entries(written({"textPayload": "a", "insertId": "x", "timestamp": "2026-01-01T00:00:00Z"}))
+    assert texts(kept.list_entries({"resourceNames": ["projects/p"]})) == ["a"]
+
+
+def test_a_dry_run_writes_nothing(kept: Entries) -> None:
+    """A dry run is checked and forgotten."""
+    kept.write_entries(written({"textPayload": "a"}, dryRun=True))
+    assert kept.find() == []
+
+
+BAD_WRITES: dict[str, tuple[dict[str, Any], int]] = {
+    "nothing": (written(), 400),
+    "no log name": ({"resource": {"type": "global"}, "entries": [{"textPayload": "a"}]}, 400),
+    "bad log name": (written({"textPayload": "a", "logName": "app"}), 400),
+    "slash in log id": (written({"textPayload": "a", "logName": "projects/p/logs/a/b"}), 400),
+    "no resource": ({"logName": "projects/p/logs/app", "entries": [{"textPayload": "a"}]}, 400),
+    "two payloads": (written({"textPayload": "a", "jsonPayload": {}}), 400),
+    "too large": (written({"textPayload": "x" * LARGEST_BYTES}), 400),
+    "partial": (written({"textPayload": "a"}, partialSuccess=True), 501),
+}
+
+
+@pytest.mark.parametrize(("body", "status"), BAD_WRITES.values(), ids=BAD_WRITES)
+def test_bad_writes_are_refused(kept: Entries, body: dict[str, Any], status: int) -> None:
+    """An entry that Google would not take refuses the whole request."""
+    body = {**body, "entries": [*body["entries"], {"textPayload": "fine"}]} if body["entries"] else body
+    with pytest.raises(CloudError) as caught:
+        kept.write_entries(body)
+    assert (caught.value.status, kept.find()) == (status, [])
+
+
+BAD_LISTS: dict[str, dict[str, Any]] = {
+    "nobody": {},
+    "bad name": {"resourceNames": ["p"]},
+    "bad order": {"resourceNames": ["projects/p"], "orderBy": "severity"},
+    "bad size": {"resourceNames": ["projects/p"], "pageSize": -1},
+    "bad token": {"resourceNames": ["projects/p"], "pageToken": "x"},
+    "bad filter": {"resourceNames": ["projects/p"], "filter": "a="},
+}
+
+
+@pytest.mark.parametrize("body", BAD_LISTS.values(), ids=BAD_LISTS)
+def test_bad_lists_are_refused(kept: Entries, body: dict[str, Any]) -> None:
+    """A list that Google would not answer is a 400."""
+    with pytest.raises(CloudError) as caught:
+        kept.list_entries(body)
+    assert caught.value.status == 400
+
+
+def test_the_platform_drops_what_is_too_large(kept: Entries) -> None:
+    """A captured line above the limit leaves no entry, only a count."""
+    heard: list[dict[str, Any]] = []
+    kept.subscribe(heard.append)
+    assert kept.add(entry_of("short"))
+    assert not kept.add(entry_of("x" * LARGEST_BYTES))
+    assert (len(heard), len(kept.find()), kept.dropped) == (1, 1, 1)
+
+
+SINKS: dict[str, tuple[dict[str, Any], bool]] = {
+    "all": ({}, True),
+    "filter": ({"filter": 'jsonPayload.kind="prediction"'}, True),
+    "other filter": ({"filter": 'jsonPayload.kind="load"'}, False),
+    "disabled": ({"disabled": True}, False),
+    "excluded": ({"exclusions": [{"name": "x", "filter": "jsonPayload.instances>0"}]}, False),
+    "exclusion disabled": ({"exclusions": [{"name": "x", "filter": "severity>=DEFAULT", "disabled": True}]}, True),
+}
+
+
+@pytest.mark.parametrize(("sink", "takes"), SINKS.values(), ids=SINKS)
+def test_sinks_take_entries(printed: list[dict[str, Any]], sink: dict[str, Any], takes: bool) -> None:
+    """A sink takes what its filter takes and no exclusion does."""
+    assert bool(taking_sinks([sink], printed[1])) is takes
+
+
+LATE = [("2025-12-31T00:00:00Z", True), ("2025-12-30T23:59:59Z", False), ("2026-01-01T00:11:00Z", False)]
+
+
+@pytest.mark.parametrize(("stamp", "counted"), LATE)
+def test_late_entries_are_not_counted(stamp: str, counted: bool) -> None:
+    """Metrics leave out what comes a day late or from the future."""
+    assert is_countable({**entry_of("x"), "timestamp": stamp}) is counted
