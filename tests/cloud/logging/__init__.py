@@ -1,0 +1,1 @@
+"""Cloud Logging: metrics, sinks and log buckets."""

@@ -1,0 +1,1 @@
+"""Cloud Monitoring: channels, alert policies, services with objectives, uptime checks, dashboards."""
