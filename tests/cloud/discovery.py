@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from tests.cloud import scalars, selection
 from tests.cloud.errors import CloudError, invalid, required
@@ -18,6 +18,7 @@ from tests.cloud.schemas import Json, Schemas
 
 Channel = Literal["api", "upload", "download"]
 TEMPLATE_PART = re.compile(r"\{(\+?)([^}]+)\}")
+VERSION_OR_ACTION = re.compile(r"^v\d+/|:[A-Za-z]+$")
 # A resumable upload goes on at the address that answered its start, with verbs that no document lists.
 UPLOAD_VERBS = frozenset({"POST", "PUT", "DELETE"})
 
@@ -34,6 +35,16 @@ class Method:
     response: Json | None
     gives_media: bool
 
+    @property
+    def collection(self) -> str:
+        """The id without its last part, for example `run.projects.locations.services`."""
+        return self.id.rpartition(".")[0]
+
+    @property
+    def action(self) -> str:
+        """The last part of the id, for example `create`."""
+        return self.id.rpartition(".")[2]
+
 
 @dataclass(frozen=True)
 class Match:
@@ -42,6 +53,12 @@ class Match:
     method: Method
     channel: Channel
     path: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The resource or collection that the path names, without version and verb: `projects/p/topics/t`."""
+        template = VERSION_OR_ACTION.sub("", self.method.template)
+        return TEMPLATE_PART.sub(lambda part: self.path[part[2]], template)
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,11 @@ class Call:
     query: Mapping[str, Any]
     body: Json
     request: Request
+
+    @property
+    def name(self) -> str:
+        """The resource or collection that the path names, without version and verb: `projects/p/topics/t`."""
+        return Match(self.method, self.channel, self.path).name
 
     @property
     def wants_media(self) -> bool:
@@ -83,7 +105,11 @@ class Document:
 
     def __init__(self, document: Json, mount: str = "") -> None:
         """Read a discovery document whose paths are served below `mount`, for example `/run`."""
-        self._shared = document["parameters"]
+        # Google also takes the parameters that every API has with a dollar sign: the clients of newer APIs send $alt.
+        self._shared = {f"{mark}{name}": known for name, known in document["parameters"].items() for mark in ("", "$")}
+        self.host = urlsplit(document["rootUrl"]).netloc
+        # The APIs older than gRPC have a path of their own and another form of errors.
+        self.is_older = bool(document["servicePath"])
         self._base = f"{mount}/{document['servicePath']}"
         self.schemas = Schemas(document["schemas"])
         routes = [route for method in _methods(document) for route in self._routes(method)]
@@ -92,13 +118,17 @@ class Document:
 
     @classmethod
     def load(cls, name: str, version: str, mount: str = "") -> Document:
-        """Return the document of an API from google-api-python-client's own copies."""
-        return cls(_read(name, version), mount)
+        """Return the document of an API from google-api-python-client's own copies, read once."""
+        return _load(name, version, mount)
 
     @property
     def methods(self) -> list[Method]:
         """Every method, in no particular order."""
         return list({route.method.id: route.method for route in self._routes_by_precision}.values())
+
+    def has_method(self, pattern: str) -> bool:
+        """Tell whether the id of a method fits a pattern."""
+        return any(re.fullmatch(pattern, route.method.id) for route in self._routes_by_precision)
 
     def find(self, request: Request) -> Match | None:
         """Return the method that a request's verb and path mean, or None where the API has none."""
@@ -169,10 +199,9 @@ class Document:
 
 
 @cache
-def _read(name: str, version: str) -> Json:
+def _load(name: str, version: str, mount: str) -> Document:
     documents = files("googleapiclient.discovery_cache") / "documents"
-    document: Json = json.loads((documents / f"{name}.{version}.json").read_text(encoding="utf-8"))
-    return document
+    return Document(json.loads((documents / f"{name}.{version}.json").read_text(encoding="utf-8")), mount)
 
 
 def _methods(resource: Json) -> Iterator[Json]:
@@ -215,7 +244,7 @@ def _add(query: Json, name: str, text: str, description: Json) -> None:
             f'Invalid JSON payload received. Unknown name "{name}": Cannot bind query parameter. '
             f"Field '{name}' could not be found in request message.",
         )
-    value = _parameter(name, text, description)
+    value = _parameter(name, text.partition(";")[0] if name == "$alt" else text, description)
     if description.get("repeated"):
         query.setdefault(name, []).append(value)
     elif name in query:

@@ -36,12 +36,16 @@ class Violation:
 
 @dataclass(frozen=True)
 class ConditionState:
-    """Whether a condition is met, and by what; `values` are the newest of the series looked at, met or not."""
+    """Whether a condition is met, and by what; `values` are the newest of the series looked at, met or not.
+
+    A condition that the double cannot evaluate is not met, and `problem` says why: nobody knows.
+    """
 
     name: str
     met: bool
     violations: list[Violation] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def evaluate(
 ) -> list[PolicyState]:
     """Return the state of each policy at a time in seconds since 1970; `slos` by their resource names.
 
-    Raises CloudError: 400 for a condition that Google would not take, 501 for one that the double cannot evaluate.
+    Raises CloudError: 400 for a condition that Google would not take.
     Raises NoPrometheusError: a condition is PromQL, and Prometheus is not installed.
     """
     kept = list(policies)
@@ -107,13 +111,19 @@ def _policy(policy: Json, moment: _Moment) -> PolicyState:
 
 def _condition(condition: Json, moment: _Moment) -> ConditionState:
     name = condition.get("displayName", "")
+    try:
+        return _evaluator(condition)(name, condition, moment)
+    except CloudError as error:
+        if error.status == 501:
+            return ConditionState(name, False, problem=str(error))
+        error.add_note(f"in the condition {name!r}")
+        raise
+
+
+def _evaluator(condition: Json) -> Callable[[str, Json, _Moment], ConditionState]:
     for kind, evaluator in EVALUATORS.items():
         if kind in condition:
-            try:
-                return evaluator(name, condition[kind], moment)
-            except CloudError as error:
-                error.add_note(f"in the condition {name!r}")
-                raise
+            return lambda name, whole, moment: evaluator(name, whole[kind], moment)
     raise unimplemented(f"conditions of type {', '.join(one for one in condition if one.startswith('condition'))}")
 
 
@@ -239,9 +249,9 @@ def _check_threshold(condition: Json) -> None:
     if condition.get("comparison") not in COMPARISONS:
         raise invalid("Field comparison had an invalid value: only COMPARISON_LT and COMPARISON_GT are supported.")
     _check_duration(condition, "duration", 60)
-    if not slo.is_burn_rate(condition.get("filter", "")):
+    if not condition.get("filter", "").strip().startswith("select_slo_"):
         compile_filter(condition.get("filter", ""))
-    elif not slo.BURN_RATE.fullmatch(condition["filter"].strip()):
+    elif slo.is_burn_rate(condition["filter"]) and not slo.BURN_RATE.fullmatch(condition["filter"].strip()):
         raise invalid(f'Field filter had an invalid value of "{condition["filter"]}": Could not parse filter.')
 
 

@@ -6,10 +6,11 @@ import re
 from datetime import datetime, timedelta
 from typing import Any
 
+from tests.cloud import pages
 from tests.cloud.discovery import Call
 from tests.cloud.errors import conflict, invalid
 from tests.cloud.schemas import Json
-from tests.cloud.storage import pages, policies, preconditions
+from tests.cloud.storage import policies, preconditions
 from tests.cloud.storage.resources import BUCKET_READ_ONLY, bucket_resource, patched, writable
 from tests.cloud.storage.state import Bucket, State, instant, now
 

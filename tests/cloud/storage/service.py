@@ -9,9 +9,9 @@ from typing import Any
 from tests.cloud.discovery import Call, Document
 from tests.cloud.errors import unimplemented
 from tests.cloud.messages import Response, json_response
+from tests.cloud.project import project_number
 from tests.cloud.schemas import Json
 from tests.cloud.storage import buckets, copies, downloads, listing, objects, policies, uploads
-from tests.cloud.storage.resources import project_number
 from tests.cloud.storage.state import State, Version
 
 Answer = Response | Json | None
