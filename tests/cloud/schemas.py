@@ -100,17 +100,21 @@ class _Reading:
         if not self._method_id.endswith((".insert", ".compose", ".create")):
             return
         for key, field in schema.get("properties", {}).items():
-            if _is_required(field, self._method_id) and value.get(key) is None:
+            if _is_required(_below(where, key), field, self._method_id) and value.get(key) is None:
                 self.faults.append((_below(where, key), f"Required parameter: {_below(where, key)}"))
 
     def _ill_typed(self, expected: str, value: Any, where: str) -> None:
         self.faults.append((where, f"Invalid value at '{where}' ({expected}), {json.dumps(value)}"))
 
 
-def _is_required(field: Json, method_id: str) -> bool:
-    """Tell whether a creation needs a field: older documents annotate it, newer ones say so in the description."""
-    annotated = method_id in field.get("annotations", {}).get("required", ())
-    return annotated or field.get("description", "").startswith("Required. ")
+def _is_required(where: str, field: Json, method_id: str) -> bool:
+    """Tell whether a creation needs a field: older documents annotate it, newer ones say so in the description.
+
+    The resource's own name is no such field in the newer APIs: it is in the path too, and clients leave it out.
+    """
+    if "annotations" in field:
+        return method_id in field["annotations"].get("required", ())
+    return where != "name" and field.get("description", "").startswith("Required. ")
 
 
 def _enum_name(names: list[str], number: int) -> str | int:

@@ -24,8 +24,6 @@ def _check(new: Json, change: Change) -> None:
         raise invalid("The metric's filter is empty.")
     if len(new["filter"]) > LONGEST_FILTER:
         raise invalid(f"The metric's filter is longer than {LONGEST_FILTER} characters.")
-    if not NAME.fullmatch(new.get("name") or change.name.partition("/metrics/")[2]):
-        raise invalid(f"Invalid metric name '{new.get('name')}'.")
     descriptor = new.get("metricDescriptor") or {}
     _check_labels(descriptor, new.get("labelExtractors") or {})
     _check_value(descriptor, new)

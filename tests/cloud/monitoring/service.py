@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from tests.cloud.discovery import Document
-from tests.cloud.monitoring import alerts
+from tests.cloud.monitoring import alerts, channels, dashboards, objectives, uptime
 from tests.cloud.project import Project
 from tests.cloud.service import ResourceService
+
+COLLECTIONS = (alerts.COLLECTION, channels.COLLECTION, uptime.COLLECTION)
+COLLECTIONS += (objectives.SERVICE_COLLECTION, objectives.COLLECTION)
 
 
 def services(project: Project) -> list[ResourceService]:
     """Return both versions of the API, served below /monitoring."""
-    new = ResourceService(project, Document.load("monitoring", "v3", "/monitoring"), (alerts.COLLECTION,))
-    old = ResourceService(project, Document.load("monitoring", "v1", "/monitoring"))
-    return [new, old]
+    new, old = (Document.load("monitoring", version, "/monitoring") for version in ("v3", "v1"))
+    return [ResourceService(project, new, COLLECTIONS), ResourceService(project, old, (dashboards.COLLECTION,))]
