@@ -572,25 +572,33 @@ def test_a_dry_run_writes_nothing(kept: Entries) -> None:
     assert kept.find() == []
 
 
-BAD_WRITES: dict[str, tuple[dict[str, Any], int]] = {
-    "nothing": (written(), 400),
-    "no log name": ({"resource": {"type": "global"}, "entries": [{"textPayload": "a"}]}, 400),
-    "bad log name": (written({"textPayload": "a", "logName": "app"}), 400),
-    "slash in log id": (written({"textPayload": "a", "logName": "projects/p/logs/a/b"}), 400),
-    "no resource": ({"logName": "projects/p/logs/app", "entries": [{"textPayload": "a"}]}, 400),
-    "two payloads": (written({"textPayload": "a", "jsonPayload": {}}), 400),
-    "too large": (written({"textPayload": "x" * LARGEST_BYTES}), 400),
-    "partial": (written({"textPayload": "a"}, partialSuccess=True), 501),
+FINE = {"textPayload": "fine", "logName": "projects/p/logs/app", "resource": {"type": "global"}}
+BAD_WRITES: dict[str, dict[str, Any]] = {
+    "nothing": written(),
+    "no log name": {"resource": {"type": "global"}, "entries": [{"textPayload": "a"}]},
+    "bad log name": written({"textPayload": "a", "logName": "app"}),
+    "slash in log id": written({"textPayload": "a", "logName": "projects/p/logs/a/b"}),
+    "no resource": {"logName": "projects/p/logs/app", "entries": [{"textPayload": "a"}]},
+    "two payloads": written({"textPayload": "a", "jsonPayload": {}}),
+    "too large": written({"textPayload": "x" * LARGEST_BYTES}),
 }
 
 
-@pytest.mark.parametrize(("body", "status"), BAD_WRITES.values(), ids=BAD_WRITES)
-def test_bad_writes_are_refused(kept: Entries, body: dict[str, Any], status: int) -> None:
+@pytest.mark.parametrize("body", BAD_WRITES.values(), ids=BAD_WRITES)
+def test_bad_writes_are_refused(kept: Entries, body: dict[str, Any]) -> None:
     """An entry that Google would not take refuses the whole request."""
-    body = {**body, "entries": [*body["entries"], {"textPayload": "fine"}]} if body["entries"] else body
     with pytest.raises(CloudError) as caught:
-        kept.write_entries(body)
-    assert (caught.value.status, kept.find()) == (status, [])
+        kept.write_entries({**body, "entries": [*body["entries"], FINE] if body["entries"] else []})
+    assert (caught.value.status, kept.find()) == (400, [])
+
+
+def test_a_write_can_succeed_in_part(kept: Entries) -> None:
+    """With partialSuccess the good entries are written, and the error says what is wrong with each other one."""
+    with pytest.raises(CloudError) as caught:
+        kept.write_entries({"entries": [FINE, {"textPayload": "a"}, FINE | {"logName": "x"}], "partialSuccess": True})
+    (detail,) = caught.value.details
+    assert (caught.value.status, sorted(detail["logEntryErrors"])) == (400, ["1", "2"])
+    assert [entry["textPayload"] for entry in kept.find()] == ["fine"]
 
 
 BAD_LISTS: dict[str, dict[str, Any]] = {

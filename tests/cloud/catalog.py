@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from tests.cloud.artifactregistry import service as artifactregistry
+from tests.cloud.bigquery import service as bigquery
+from tests.cloud.billingbudgets import service as billingbudgets
 from tests.cloud.cloudbilling import service as cloudbilling
+from tests.cloud.cloudbuild import service as cloudbuild
+from tests.cloud.cloudkms import service as cloudkms
 from tests.cloud.cloudresourcemanager import service as cloudresourcemanager
+from tests.cloud.cloudscheduler import service as cloudscheduler
 from tests.cloud.discovery import Document, Match
 from tests.cloud.iam import service as iam
+from tests.cloud.iap import service as iap
 from tests.cloud.logging import service as logging
 from tests.cloud.messages import Request
 from tests.cloud.monitoring import service as monitoring
 from tests.cloud.project import Project
+from tests.cloud.pubsub import service as pubsub
 from tests.cloud.run import service as run
 from tests.cloud.run.runtime import Runtime
+from tests.cloud.secretmanager import service as secretmanager
 from tests.cloud.service import ResourceService
 from tests.cloud.serviceusage import service as serviceusage
 from tests.cloud.signals import Signals
@@ -55,6 +64,15 @@ def services(project: Project, signals: Signals, runtime: Runtime | None = None)
         *cloudresourcemanager.services(project),
         logging.service(project, signals),
         *monitoring.services(project, signals),
+        artifactregistry.service(project),
+        bigquery.service(project),
+        billingbudgets.service(project),
+        *cloudbuild.services(project),
+        cloudkms.service(project),
+        cloudscheduler.service(project),
+        iap.service(project),
+        pubsub.service(project),
+        secretmanager.service(project),
     ]
 
 

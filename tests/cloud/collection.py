@@ -12,6 +12,9 @@ from tests.cloud.discovery import Call
 from tests.cloud.project import Project
 from tests.cloud.schemas import Json
 
+# What the server sets in every resource whose schema has the field.
+STAMPS = frozenset({"name", "createTime", "updateTime", "uid", "etag"})
+
 
 @dataclass(frozen=True)
 class Change:
@@ -105,3 +108,4 @@ class Collection:
     fixed: frozenset[str] = frozenset()
     upserts: bool = False
     aliases: tuple[str, ...] = ()
+    stamps: frozenset[str] = STAMPS

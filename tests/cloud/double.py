@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-from tests.cloud import catalog, control, faults
+from tests.cloud import access, catalog, control, faults
 from tests.cloud.discovery import Call, Document, Match
 from tests.cloud.errors import CloudError, not_found, played
 from tests.cloud.faults import Ending, Fault, Faults, Step
@@ -49,7 +49,7 @@ class CloudDouble:
         self.project = project
         self.state = Project(project)
         self.signals = Signals(self.state)
-        self.storage = StorageService(project)
+        self.storage = StorageService(self.state)
         self.services: list[Service] = [self.storage, *catalog.services(self.state, self.signals, runtime)]
         self.state.enabled = apis_of(apis, (service.document.host for service in self.services))
         self.faults = Faults()
@@ -121,7 +121,9 @@ class CloudDouble:
             return error_response(not_found(f"No API has {request.verb} {request.path}"))
         try:
             catalog.check_enabled(self.state, service.document, match, request)
-            return service.answer(service.document.read(match, request))
+            call = service.document.read(match, request)
+            access.check(self.state, call)
+            return service.answer(call)
         except CloudError as error:
             return text_response(error) if ("alt", "media") in request.query else error_response(error, older)
 

@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 
+from tests.cloud import conditions
 from tests.cloud.discovery import Call
 from tests.cloud.errors import aborted, invalid
 from tests.cloud.project import Project, digest
@@ -43,7 +44,7 @@ def put(project: Project, call: Call, resource: str) -> Json:
     return shown(project.policies[resource], 3)
 
 
-def test(project: Project, call: Call, resource: str, allows: Callable[[str], bool]) -> Json:
+def test(call: Call, allows: Callable[[str], bool]) -> Json:
     """Answer testIamPermissions: those of the permissions asked for that the caller has."""
     asked = call.body.get("permissions") or call.query.get("permissions") or []
     held = [permission for permission in asked if allows(permission)]
@@ -65,15 +66,24 @@ def checked(project: Project, asked: Json) -> Json:
 
 def shown(policy: Json, asked_version: int = 3) -> Json:
     """Return a policy as the API answers it."""
-    conditional = any(binding.get("condition") for binding in policy["bindings"])
-    version = 3 if conditional and asked_version >= 3 else 1
-    bindings = {"bindings": policy["bindings"]} if policy["bindings"] else {}
-    return {"version": version, "etag": etag(policy), **bindings}
+    is_conditional = any(binding.get("condition") for binding in policy["bindings"])
+    if is_conditional and asked_version < 3:
+        bindings = [_unconditional(binding) for binding in policy["bindings"]]
+        return {"version": 1, "etag": etag(policy), "bindings": bindings}
+    bindings = policy["bindings"]
+    return {"version": 3 if is_conditional else 1, "etag": etag(policy), **({"bindings": bindings} if bindings else {})}
 
 
 def etag(policy: Json) -> str:
     """Return the entity tag of a policy; that of an empty one is Google's own constant."""
     return base64.b64encode(digest(policy["bindings"])[:8].encode()).decode() if policy["bindings"] else "ACAB"
+
+
+def _unconditional(binding: Json) -> Json:
+    """Return a binding as who does not know of conditions sees it: with another role's name."""
+    if not binding.get("condition"):
+        return binding
+    return {"role": f"{binding['role']}_withcond_{digest(binding['condition'])}", "members": binding["members"]}
 
 
 def _asked_version(call: Call) -> int:
@@ -92,6 +102,8 @@ def _check(project: Project, binding: Json, version: int) -> None:
         _check_member(project, member)
     if binding.get("condition") and version != 3:
         raise invalid("A policy with conditional role bindings must specify version 3.")
+    if binding.get("condition"):
+        conditions.check(binding["condition"].get("expression") or "")
     if binding.get("condition") and PUBLIC.intersection(binding["members"]):
         raise invalid("Conditions can't be set on public principals.")
 

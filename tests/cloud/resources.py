@@ -13,8 +13,6 @@ from tests.cloud.errors import aborted, conflict, invalid, not_found, unimplemen
 from tests.cloud.project import Project, digest, now
 from tests.cloud.schemas import Json
 
-# What the server sets in every resource whose schema has the field.
-STAMPS = frozenset({"name", "createTime", "updateTime", "uid", "etag"})
 Answer = Callable[[Collection, Project, Call], Json | None]
 
 
@@ -202,7 +200,8 @@ def _stamped(new: Json, change: Change) -> Json:
         "etag": digest(change.name, change.moment),
     }
     known = change.call.document.schemas[_schema(change.collection, change.call)]["properties"]
-    return {**new, **{field: value for field, value in stamps.items() if field in known}}
+    wanted = change.collection.stamps & set(known)
+    return {**new, **{field: value for field, value in stamps.items() if field in wanted}}
 
 
 def _new_name(collection: Collection, project: Project, call: Call) -> str:
@@ -225,7 +224,9 @@ def _schema(collection: Collection, call: Call) -> str:
 def _kept(collection: Collection, call: Call) -> frozenset[str]:
     """Return the fields that only the server sets."""
     fields = call.document.schemas[_schema(collection, call)]["properties"]
-    return STAMPS | collection.output_only | {name for name, field in fields.items() if field.get("readOnly")}
+    return (
+        collection.stamps | collection.output_only | {name for name, field in fields.items() if field.get("readOnly")}
+    )
 
 
 def _writable(collection: Collection, call: Call) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.cloud import scalars
 from tests.cloud.errors import invalid_fields
 
 Json = dict[str, Any]
+SNAKE = re.compile(r"_([a-z0-9])")
 # google.api.LaunchStage by number.
 LAUNCH_STAGES = ["LAUNCH_STAGE_UNSPECIFIED", "EARLY_ACCESS", "ALPHA", "BETA", "GA", "DEPRECATED"]
 LAUNCH_STAGES += ["UNIMPLEMENTED", "PRELAUNCH"]
@@ -62,6 +64,7 @@ class _Reading:
     def _object(self, schema: Json, value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             return self._ill_typed("object", value, where)
+        value = {_spelled(schema, key): item for key, item in value.items()}
         self._look_for_required(schema, value, where)
         fields = {key: self._field(schema, key, where) for key in value}
         return {
@@ -100,17 +103,31 @@ class _Reading:
         if not self._method_id.endswith((".insert", ".compose", ".create")):
             return
         for key, field in schema.get("properties", {}).items():
-            if _is_required(field, self._method_id) and value.get(key) is None:
+            if _is_required(_below(where, key), field, self._method_id) and value.get(key) is None:
                 self.faults.append((_below(where, key), f"Required parameter: {_below(where, key)}"))
 
     def _ill_typed(self, expected: str, value: Any, where: str) -> None:
         self.faults.append((where, f"Invalid value at '{where}' ({expected}), {json.dumps(value)}"))
 
 
-def _is_required(field: Json, method_id: str) -> bool:
-    """Tell whether a creation needs a field: older documents annotate it, newer ones say so in the description."""
-    annotated = method_id in field.get("annotations", {}).get("required", ())
-    return annotated or field.get("description", "").startswith("Required. ")
+def camel_case(name: str) -> str:
+    """Return the name that a field has in JSON for the name that it has in its protobuf; Google takes both."""
+    return SNAKE.sub(lambda found: found[1].upper(), name)
+
+
+def _spelled(schema: Json, key: str) -> str:
+    known = schema.get("properties", {})
+    return camel_case(key) if key not in known and camel_case(key) in known else key
+
+
+def _is_required(where: str, field: Json, method_id: str) -> bool:
+    """Tell whether a creation needs a field: older documents annotate it, newer ones say so in the description.
+
+    The resource's own name is no such field in the newer APIs: it is in the path too, and clients leave it out.
+    """
+    if "annotations" in field:
+        return method_id in field["annotations"].get("required", ())
+    return where != "name" and field.get("description", "").startswith("Required. ")
 
 
 def _enum_name(names: list[str], number: int) -> str | int:

@@ -71,5 +71,5 @@ def answer_policy(project: Project, call: Call, name: str) -> Json:
     with project.lock:
         if call.method.action == "testIamPermissions":
             caller = call.request.principal
-            return policies.test(project, call, resource, lambda held: access.holds(project, caller, held, resource))
+            return policies.test(call, lambda held: access.holds(project, caller, held, resource))
         return policies.BEHAVIOUR[call.method.action](project, call, resource)

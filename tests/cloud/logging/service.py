@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from tests.cloud.discovery import Document
-from tests.cloud.logging import metrics
+from tests.cloud.logging import buckets, metrics, sinks
 from tests.cloud.project import Project
 from tests.cloud.service import Behaviour, ResourceService
 from tests.cloud.signals import Signals
 
+COLLECTIONS = (metrics.COLLECTION, sinks.COLLECTION, buckets.COLLECTION)
+
 
 def service(project: Project, signals: Signals) -> ResourceService:
     """Return the API, served below /logging."""
-    document = Document.load("logging", "v2", "/logging")
-    return ResourceService(project, document, (metrics.COLLECTION,), _behaviour(signals))
+    buckets.seed(project)
+    behaviour = {**buckets.BEHAVIOUR, **_behaviour(signals)}
+    return ResourceService(project, Document.load("logging", "v2", "/logging"), COLLECTIONS, behaviour)
 
 
 def _behaviour(signals: Signals) -> dict[str, Behaviour]:

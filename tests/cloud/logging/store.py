@@ -22,6 +22,7 @@ LOG_NAME = re.compile(r"projects/[^/]+/logs/[A-Za-z0-9_.%-]{1,511}")
 # A project, or a view of one of its buckets.
 PARENT = re.compile(r"(projects/[^/]+)(/locations/[^/]+/buckets/([^/]+)/views/([^/]+))?")
 WHOLE_VIEWS = {("_Default", "_AllLogs"), ("_Default", "_Default")}
+INVALID_ARGUMENT = 3  # google.rpc.Code
 DEFAULT_PAGE, LARGEST_PAGE = 50, 1000
 ORDERS = {"": 1, "timestamp asc": 1, "timestamp desc": -1}
 PAST_SECONDS, FUTURE_SECONDS = 24 * 3600, 10 * 60
@@ -66,18 +67,20 @@ class Entries:
     def write_entries(self, body: Json) -> Json:
         """Answer entries:write.
 
-        Raises CloudError: 400 for an entry that Google would not take; then none is written.
+        Raises CloudError: 400 for an entry that Google would not take; the others are written only where partialSuccess
+        asks for that.
         """
         if not body.get("entries"):
             raise required("entries")
-        if body.get("partialSuccess"):
-            raise unimplemented("partialSuccess of entries:write")
         entries = [self._complete(entry, body) for entry in body["entries"]]
-        for entry in entries:
-            _check(entry)
+        faults = {index: fault for index, entry in enumerate(entries) if (fault := _fault(entry))}
+        if faults and (len(faults) == len(entries) or not body.get("partialSuccess")):
+            raise next(iter(faults.values()))
         if not body.get("dryRun"):
-            for entry in entries:
+            for entry in (entry for index, entry in enumerate(entries) if index not in faults):
                 self._keep(entry)
+        if faults:
+            raise _partly_refused(faults)
         return {}
 
     def list_entries(self, body: Json) -> Json:
@@ -168,6 +171,22 @@ def _check(entry: Json) -> None:
     if sum(name in entry for name in ("textPayload", "jsonPayload", "protoPayload")) > 1:
         raise invalid("An entry has at most one payload.")
     check_size(entry)
+
+
+def _fault(entry: Json) -> CloudError | None:
+    try:
+        _check(entry)
+    except CloudError as fault:
+        return fault
+    return None
+
+
+def _partly_refused(faults: dict[int, CloudError]) -> CloudError:
+    """Return the refusal of some of several entries: one of their errors, with all of them as its detail."""
+    kind = "type.googleapis.com/google.logging.v2.WriteLogEntriesPartialErrors"
+    errors = {str(index): {"code": INVALID_ARGUMENT, "message": str(fault)} for index, fault in faults.items()}
+    first = next(iter(faults.values()))
+    return CloudError(400, first.reason, *first.messages, details=[{"@type": kind, "logEntryErrors": errors}])
 
 
 def _if_any(name: str, value: Json) -> Json:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from tests.cloud.discovery import Document
-from tests.cloud.monitoring import alerts, answers
+from tests.cloud.monitoring import alerts, answers, channels, dashboards, objectives, uptime
 from tests.cloud.project import Project
 from tests.cloud.service import ResourceService
 from tests.cloud.signals import Signals
+
+COLLECTIONS = (alerts.COLLECTION, channels.COLLECTION, uptime.COLLECTION)
+COLLECTIONS += (objectives.SERVICE_COLLECTION, objectives.COLLECTION)
 
 
 def services(project: Project, signals: Signals) -> list[ResourceService]:
@@ -14,6 +17,6 @@ def services(project: Project, signals: Signals) -> list[ResourceService]:
     new, old = (Document.load("monitoring", version, "/monitoring") for version in ("v3", "v1"))
     behaviour = answers.behaviour(signals)
     return [
-        ResourceService(project, new, (alerts.COLLECTION,), behaviour),
-        ResourceService(project, old, (), behaviour),
+        ResourceService(project, new, COLLECTIONS, behaviour),
+        ResourceService(project, old, (dashboards.COLLECTION,), behaviour),
     ]

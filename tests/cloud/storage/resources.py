@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import quote
 
+from tests.cloud import masks
 from tests.cloud.project import project_number
 from tests.cloud.schemas import Json
 from tests.cloud.storage.state import Bucket, Version, instant
@@ -113,15 +113,5 @@ def writable(fields: Json, read_only: frozenset[str]) -> Json:
 
 def patched(fields: Json, patch: Json, read_only: frozenset[str]) -> Json:
     """Return fields after a patch: null removes, objects are merged, everything else replaces."""
-    return _merged(fields, {name: value for name, value in patch.items() if name not in read_only})
-
-
-def _merged(old: Json, patch: Json) -> Json:
-    merged = {**old, **{name: _replaced(old.get(name), value) for name, value in patch.items()}}
-    return {name: value for name, value in merged.items() if value is not None}
-
-
-def _replaced(old: Any, value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return _merged(old if isinstance(old, dict) else {}, value)
+    changed: Json = masks.merged(fields, {name: value for name, value in patch.items() if name not in read_only})
+    return changed
