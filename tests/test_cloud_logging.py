@@ -332,6 +332,15 @@ def test_a_filter_leaves_an_entry(text: str) -> None:
     assert not compile_filter(text)(SAMPLE)
 
 
+def test_a_sample_is_a_share() -> None:
+    """sample() takes about its share of the values, and always the same ones."""
+    entries = [{**SAMPLE, "insertId": str(index)} for index in range(1000)]
+    quarter = [entry["insertId"] for entry in entries if compile_filter("sample(insertId, 0.25)")(entry)]
+    half = [entry["insertId"] for entry in entries if compile_filter("sample(insertId, 0.5)")(entry)]
+    assert 200 < len(quarter) < 300
+    assert set(quarter) < set(half)
+
+
 REFUSED = {
     "insertId = abc:def": "syntax error at line 1, column 15, token ':'",
     "timestamp>=2026-01-01T00:00:00Z": "syntax error at line 1, column 25, token ':'",
