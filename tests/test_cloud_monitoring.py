@@ -156,6 +156,18 @@ def test_bad_promql_is_refused(signals: SeriesStore) -> None:
     assert caught.value.__notes__ == ["in the condition '0'"]
 
 
+@needs_prometheus
+def test_samples_of_counters_are_not_guessed(signals: SeriesStore) -> None:
+    """Functions over a counter's own samples are a problem; over a gauge's, or of a rate, they are answered."""
+    queries = [f"sum_over_time({COUNT}[5m])", "max_over_time(run_googleapis_com:request_latencies_sum[5m])"]
+    fine = [
+        "max_over_time(run_googleapis_com:container_instance_count[5m])",
+        f"max_over_time(rate({COUNT}[1m])[5m:1m])",
+    ]
+    state = evaluation.evaluate([policy(*map(prometheus, [*queries, *fine]))], signals, NOON)[0]
+    assert [bool(condition.problem) for condition in state.conditions] == [True, True, False, False]
+
+
 def test_a_missing_prometheus_is_said(signals: SeriesStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the package, PromQL fails with an error of its own, and nothing else does."""
     monkeypatch.setenv("PATH", "")
