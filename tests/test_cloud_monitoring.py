@@ -157,6 +157,15 @@ def test_bad_promql_is_refused(signals: SeriesStore) -> None:
 
 
 @needs_prometheus
+def test_promql_is_read_when_a_policy_is_made() -> None:
+    """What is no PromQL cannot become a policy."""
+    evaluation.check_conditions(policy(prometheus('sum(rate({"run.googleapis.com/request_count"}[5m])) > 1')))
+    with pytest.raises(CloudError, match="parse error: unclosed left parenthesis") as caught:
+        evaluation.check_conditions(policy(prometheus("sum(")))
+    assert caught.value.status == 400
+
+
+@needs_prometheus
 def test_samples_of_counters_are_not_guessed(signals: SeriesStore) -> None:
     """Functions over a counter's own samples are a problem; over a gauge's, or of a rate, they are answered."""
     queries = [f"sum_over_time({COUNT}[5m])", "max_over_time(run_googleapis_com:request_latencies_sum[5m])"]
@@ -569,6 +578,33 @@ def test_bad_queries_are_refused(signals: SeriesStore, change: dict[str, Any], s
     with pytest.raises(CloudError) as caught:
         query.list_time_series(signals, {name: value for name, value in parameters.items() if value is not None})
     assert caught.value.status == status
+
+
+DASHBOARDS = {
+    "rate": (
+        "request_count",
+        {"perSeriesAligner": "ALIGN_RATE", "groupByFields": ["metric.labels.response_code"]},
+        None,
+    ),
+    "percentile": ("request_latencies", {"perSeriesAligner": "ALIGN_PERCENTILE_99"}, None),
+    "most": ("container/instance_count", {"perSeriesAligner": "ALIGN_MAX", "crossSeriesReducer": "REDUCE_SUM"}, None),
+    "most of a distribution": ("container/max_request_concurrencies", {"perSeriesAligner": "ALIGN_MAX"}, "ALIGN_MAX"),
+    "rate of a gauge": ("container/instance_count", {"perSeriesAligner": "ALIGN_RATE"}, "ALIGN_RATE"),
+    "label": ("request_count", {"perSeriesAligner": "ALIGN_RATE", "groupByFields": ["metric.label.code"]}, "label"),
+    "field": ("request_count", {"perSeriesAligner": "ALIGN_RATE", "groupByFields": ["service"]}, "selector"),
+}
+
+
+@pytest.mark.parametrize(("metric", "aggregation", "fault"), DASHBOARDS.values(), ids=DASHBOARDS)
+def test_aggregations_can_be_checked_without_data(metric: str, aggregation: dict[str, Any], fault: str | None) -> None:
+    """Whether a dashboard's query can work is known before there is any data."""
+    descriptor = series.RUN_METRICS[f"run.googleapis.com/{metric}"]
+    given = {"alignmentPeriod": "60s", **aggregation}
+    if fault is None:
+        query.check_aggregation(descriptor, given)
+    else:
+        with pytest.raises(CloudError, match=fault):
+            query.check_aggregation(descriptor, given)
 
 
 def test_run_metrics_are_recorded(signals: SeriesStore) -> None:

@@ -90,7 +90,7 @@ def evaluate(
 def check_conditions(policy: Json) -> None:
     """Refuse an AlertPolicy whose conditions have filters, comparisons or durations that Google would refuse.
 
-    PromQL itself is only read when a policy is evaluated.
+    PromQL is only read where promtool is installed.
 
     Raises CloudError: 400.
     """
@@ -242,6 +242,7 @@ def _triggers(condition: Json, violating: int, looked_at: int) -> bool:
 def _check_promql(condition: Json) -> None:
     if not condition.get("query"):
         raise invalid("Field alert_policy.conditions.condition_prometheus_query_language.query must not be empty.")
+    promql.check_query(condition["query"])
     _check_duration(condition, "evaluationInterval", 30)
 
 

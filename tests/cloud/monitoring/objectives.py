@@ -8,6 +8,7 @@ from tests.cloud.collection import Change, Collection, generated
 from tests.cloud.discovery import Call
 from tests.cloud.errors import invalid
 from tests.cloud.monitoring.alerts import OBJECTIVES
+from tests.cloud.monitoring.filters import compile_filter
 from tests.cloud.schemas import Json
 
 SERVICES = "monitoring.services"
@@ -49,6 +50,8 @@ def _check_indicator(indicator: Json) -> None:
         raise invalid("good_total_ratio: exactly two of the good, bad and total service filters must be set.")
     if cut and (not cut.get("distributionFilter") or not cut.get("range")):
         raise invalid("distribution_cut: a distribution filter and a range must be set.")
+    for text in [*(ratio or {}).values(), *([cut["distributionFilter"]] if cut else [])]:
+        compile_filter(text)
 
 
 def _numbered(new: Json, change: Change) -> Json:

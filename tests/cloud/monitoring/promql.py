@@ -22,6 +22,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ MARGIN_SECONDS = 300
 QUOTED_NAME = re.compile(r'\{\s*(?:"?__name__"?\s*=\s*)?"([^"/]+/[^"]+)"\s*(,|(?=\}))')
 # Functions over the samples of a counter themselves: Cloud Monitoring's samples are not the double's.
 OVER_SAMPLES = re.compile(r"\b(?:sum|avg|min|max|count|last|stddev|stdvar)_over_time\(\s*([A-Za-z_][\w:]*)")
+PARSE_ERROR = re.compile(r"(?:\d+:\d+: )?parse error: .*")
 USER_METRIC = "logging_googleapis_com:user_"
 Sample = tuple[float, float]
 Line = tuple[str, dict[str, str], list[Sample]]
@@ -58,6 +60,24 @@ def classic(query: str) -> str:
     Metric names inside the braces are Prometheus 3's; Debian's engine is older.
     """
     return QUOTED_NAME.sub(lambda found: f"{metric_name(found[1])}{{", query)
+
+
+@lru_cache(maxsize=256)
+def check_query(query: str) -> None:
+    """Refuse what is no PromQL, where promtool is there to tell.
+
+    Raises CloudError: 400 with Prometheus' own words.
+    """
+    if shutil.which("promtool") is None:
+        return
+    rules = {"groups": [{"name": "queries", "rules": [{"alert": "query", "expr": classic(query)}]}]}
+    with tempfile.TemporaryDirectory(prefix="promql-") as folder:
+        file = Path(folder) / "rules.yml"
+        file.write_text(json.dumps(rules), encoding="utf-8")  # JSON is YAML, too
+        done = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        words = PARSE_ERROR.search(done.stdout + done.stderr)
+        raise invalid(f"PromQL query is invalid: {words[0] if words else done.stderr.strip()}")
 
 
 @contextlib.contextmanager
