@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.cloud import scalars
 from tests.cloud.errors import invalid_fields
 
 Json = dict[str, Any]
+SNAKE = re.compile(r"_([a-z0-9])")
 # google.api.LaunchStage by number.
 LAUNCH_STAGES = ["LAUNCH_STAGE_UNSPECIFIED", "EARLY_ACCESS", "ALPHA", "BETA", "GA", "DEPRECATED"]
 LAUNCH_STAGES += ["UNIMPLEMENTED", "PRELAUNCH"]
@@ -62,6 +64,7 @@ class _Reading:
     def _object(self, schema: Json, value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             return self._ill_typed("object", value, where)
+        value = {_spelled(schema, key): item for key, item in value.items()}
         self._look_for_required(schema, value, where)
         fields = {key: self._field(schema, key, where) for key in value}
         return {
@@ -105,6 +108,16 @@ class _Reading:
 
     def _ill_typed(self, expected: str, value: Any, where: str) -> None:
         self.faults.append((where, f"Invalid value at '{where}' ({expected}), {json.dumps(value)}"))
+
+
+def camel_case(name: str) -> str:
+    """Return the name that a field has in JSON for the name that it has in its protobuf; Google takes both."""
+    return SNAKE.sub(lambda found: found[1].upper(), name)
+
+
+def _spelled(schema: Json, key: str) -> str:
+    known = schema.get("properties", {})
+    return camel_case(key) if key not in known and camel_case(key) in known else key
 
 
 def _is_required(where: str, field: Json, method_id: str) -> bool:
