@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from tests.cloud import scalars, selection
 from tests.cloud.errors import CloudError, invalid, required
 from tests.cloud.messages import Request
-from tests.cloud.schemas import Json, Schemas
+from tests.cloud.schemas import Json, Schemas, camel_case
 
 Channel = Literal["api", "upload", "download"]
 TEMPLATE_PART = re.compile(r"\{(\+?)([^}]+)\}")
@@ -114,8 +114,9 @@ class Document:
         self._base = f"{mount}/{document['servicePath']}"
         self.schemas = Schemas(document["schemas"])
         routes = [route for method in _methods(document) for route in self._routes(method)]
-        # The most literal template first: `{+name}` would also match what `{+name}:getIamPolicy` means.
-        self._routes_by_precision = sorted(routes, key=lambda route: -route.literals)
+        # The most literal template first: `{+name}` would also match what `{+name}:getIamPolicy` means; of two equal
+        # ones the more literal pattern: `projects/[^/]+/sinks/[^/]+` before `[^/]+/[^/]+/sinks/[^/]+`.
+        self._routes_by_precision = sorted(routes, key=lambda route: (-route.literals, -_literal(route.pattern)))
 
     @classmethod
     def load(cls, name: str, version: str, mount: str = "") -> Document:
@@ -180,16 +181,24 @@ class Document:
             yield _route(UPLOAD_VERBS, protocol["path"], "upload", method)
 
     def _query(self, match: Match, request: Request) -> Json:
-        known = {**self._shared, **match.method.parameters}
+        known = {**self._body_fields(match.method), **self._shared, **match.method.parameters}
         if match.channel == "upload":
             known["upload_id"] = {"type": "string", "location": "query"}
         query: Json = {}
         for name, text in request.query:
-            _add(query, name, text, known.get(name, {}))
+            spelled = name if name in known else camel_case(name)
+            _add(query, spelled if spelled in known else name, text, known.get(spelled, {}))
         for name, description in match.method.parameters.items():
             if description["location"] == "query" and description.get("required") and name not in query:
                 raise required(name)
         return query
+
+    def _body_fields(self, method: Method) -> Json:
+        """Return the scalar fields of a body, which newer APIs also take as parameters (Terraform: updateMask)."""
+        if self.is_older or method.request is None:
+            return {}
+        fields = self.schemas[method.request].get("properties", {})
+        return {name: {**field, "location": "query"} for name, field in fields.items() if field.get("type") == "string"}
 
     def _body(self, match: Match, request: Request) -> Json:
         if match.channel == "upload":
@@ -232,6 +241,10 @@ def _route(verbs: frozenset[str], template: str, channel: Channel, method: Metho
     for name, literal in zip(names, literals[1:], strict=True):
         pattern += f"({_segment(method.parameters.get(name, {}))}){re.escape(literal)}"
     return _Route(verbs, re.compile(pattern), tuple(names), sum(map(len, literals)), channel, method)
+
+
+def _literal(pattern: re.Pattern[str]) -> int:
+    return len(pattern.pattern.replace("[^/]+", ""))
 
 
 def _segment(parameter: Json) -> str:

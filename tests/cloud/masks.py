@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from tests.cloud.errors import invalid
-from tests.cloud.schemas import Json, Schemas
-
-SNAKE = re.compile(r"_([a-z0-9])")
+from tests.cloud.schemas import Json, Schemas, camel_case
 
 
 def paths(text: str, schemas: Schemas, schema: str) -> list[list[str]]:
@@ -49,7 +46,7 @@ def _path(text: str, schemas: Schemas, schema: str) -> list[str]:
     at: Json = schemas.resolve({"$ref": schema})
     names = []
     for part in text.split("."):
-        name = part if part in at.get("properties", {}) else SNAKE.sub(lambda found: found[1].upper(), part)
+        name = part if part in at.get("properties", {}) else camel_case(part)
         below = at.get("properties", {}).get(name) or at.get("additionalProperties")
         if below is None:
             raise invalid(f"Invalid field mask: the path '{text}' names no field of {schema}.")

@@ -35,14 +35,14 @@ def get(collection: Collection, project: Project, call: Call) -> Json:
 
     Raises CloudError: 404.
     """
-    return collection.shown(found(collection, project, _name(collection, project, call)))
+    return collection.shown(found(collection, project, name_of(collection, project, call)))
 
 
 def list_resources(collection: Collection, project: Project, call: Call) -> Json:
     """Answer list, by name and in pages; a location `-` means all of them."""
     if call.query.get("filter") or call.query.get("orderBy"):
         raise unimplemented(f"filter and orderBy of {call.method.id}")
-    parent = _name(collection, project, call)
+    parent = name_of(collection, project, call)
     _check_parent(collection, project, f"{parent}/-")
     pattern = re.compile(re.escape(f"{parent}/").replace(r"/\-/", "/[^/]+/"))
     known = project.resources(collection.methods)
@@ -56,7 +56,9 @@ def list_resources(collection: Collection, project: Project, call: Call) -> Json
 def patch(collection: Collection, project: Project, call: Call) -> Json:
     """Answer patch: the fields that the mask names, or what the API means where it names none."""
     mask = collection.mask(call) or ""
-    if call.query.get("allowMissing") and _name(collection, project, call) not in project.resources(collection.methods):
+    if call.query.get("allowMissing") and name_of(collection, project, call) not in project.resources(
+        collection.methods
+    ):
         return update(collection, project, call)
     if not mask.strip():
         return _change(collection, project, call, collection.unmasked)
@@ -83,7 +85,7 @@ def delete(collection: Collection, project: Project, call: Call) -> Json | None:
 
     Raises CloudError: 404, 409 for an older etag, 400 where the API refuses.
     """
-    name = _name(collection, project, call)
+    name = name_of(collection, project, call)
     with project.holding(name):
         old = found(collection, project, name)
         change = Change(project, call, collection, name, old, now())
@@ -109,8 +111,8 @@ def found(collection: Collection, project: Project, name: str) -> Json:
 
 
 def name_of(collection: Collection, project: Project, call: Call) -> str:
-    """Return the full name of the resource that a call is about."""
-    return _name(collection, project, call)
+    """Return the full name of the resource or collection that a call is about."""
+    return collection.place(project.canonical(call.name, call.document.host))
 
 
 def save(change: Change, body: Json) -> None:
@@ -137,7 +139,7 @@ def _change(
     changed: Callable[[Json, Json], Json],
     upserts: bool = False,
 ) -> Json:
-    name = _name(collection, project, call)
+    name = name_of(collection, project, call)
     with project.holding(name):
         old = project.get(collection.methods, name) if upserts else found(collection, project, name)
         _check_etag(call.body.get("etag") or call.query.get("etag"), old or {}, name)
@@ -211,10 +213,6 @@ def _new_name(collection: Collection, project: Project, call: Call) -> str:
         raise invalid(f"Invalid resource id '{identity}': it must match {collection.id_rule.pattern}")
     name = call.name if is_in_path else f"{call.name}/{identity}"
     return collection.place(project.canonical(name, call.document.host))
-
-
-def _name(collection: Collection, project: Project, call: Call) -> str:
-    return collection.place(project.canonical(call.name, call.document.host))
 
 
 def _schema(collection: Collection, call: Call) -> str:

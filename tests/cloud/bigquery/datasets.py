@@ -66,7 +66,8 @@ def _complete(new: Json, change: Change) -> Json:
         "creationTime": old.get("creationTime", moment),
         "lastModifiedTime": moment,
         "type": "DEFAULT",
-        "access": [_entry(entry) for entry in new.get("access") or DEFAULT_ACCESS],
+        # An update that says nothing of access leaves it as it is: grants are made one by one, by others.
+        "access": [_entry(entry) for entry in new.get("access") or old.get("access") or DEFAULT_ACCESS],
     }
 
 

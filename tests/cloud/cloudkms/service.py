@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from tests.cloud import resources
 from tests.cloud.collection import Change, Collection, from_query
-from tests.cloud.discovery import Document
+from tests.cloud.discovery import Call, Document
 from tests.cloud.errors import invalid
 from tests.cloud.project import Project
 from tests.cloud.schemas import Json
@@ -13,13 +14,15 @@ from tests.cloud.service import ResourceService
 
 RINGS = "cloudkms.projects.locations.keyRings"
 KEYS = "cloudkms.projects.locations.keyRings.cryptoKeys"
+VERSIONS = "cloudkms.projects.locations.keyRings.cryptoKeys.cryptoKeyVersions"
 ID = re.compile(r"[a-zA-Z0-9_-]{1,63}")
 SYMMETRIC = {"algorithm": "GOOGLE_SYMMETRIC_ENCRYPTION", "protectionLevel": "SOFTWARE"}
 
 
 def service(project: Project) -> ResourceService:
     """Return the API, served below /cloudkms."""
-    return ResourceService(project, Document.load("cloudkms", "v1", "/cloudkms"), (RING, KEY))
+    document = Document.load("cloudkms", "v1", "/cloudkms")
+    return ResourceService(project, document, (RING, KEY, VERSION), BEHAVIOUR)
 
 
 def _check(new: Json, change: Change) -> None:
@@ -32,12 +35,23 @@ def _check(new: Json, change: Change) -> None:
 def _complete(new: Json, change: Change) -> Json:
     template = {**SYMMETRIC, **(new.get("versionTemplate") or {})}
     completed = {"destroyScheduledDuration": "2592000s", **new, "versionTemplate": template}
-    if new["purpose"] == "ENCRYPT_DECRYPT":
-        name = f"{change.name}/cryptoKeyVersions/1"
-        made = new["createTime"]
-        completed["primary"] = {"name": name, "state": "ENABLED", "createTime": made, "generateTime": made, **template}
+    if change.old is None:
+        name, made = f"{change.name}/cryptoKeyVersions/1", change.moment
+        version = {"name": name, "state": "ENABLED", "createTime": made, "generateTime": made, **template}
+        change.project.resources(VERSIONS)[name] = version
+        completed |= {"primary": version} if new["purpose"] == "ENCRYPT_DECRYPT" else {}
     return completed
+
+
+def _destroy(project: Project, call: Call) -> Json:
+    name = resources.name_of(VERSION, project, call)
+    with project.lock:
+        version = {**resources.found(VERSION, project, name), "state": "DESTROY_SCHEDULED"}
+        project.resources(VERSIONS)[name] = version
+    return version
 
 
 RING = Collection(methods=RINGS, new_id=from_query("keyRingId"), id_rule=ID)
 KEY = Collection(methods=KEYS, new_id=from_query("cryptoKeyId"), id_rule=ID, check=_check, complete=_complete)
+VERSION = Collection(methods=VERSIONS, schema="CryptoKeyVersion")
+BEHAVIOUR = {f"{VERSIONS}.destroy": _destroy}

@@ -70,4 +70,9 @@ COLLECTION = Collection(
     unmasked=lambda old, body: {**old, **body},
     proto="google.logging.v2.LogBucket",
 )
-BEHAVIOUR = {f"{BUCKETS}.delete": delete, f"{BUCKETS}.undelete": undelete}
+BEHAVIOUR = {
+    f"{BUCKETS}.createAsync": lambda project, call: resources.create(COLLECTION, project, call),
+    f"{BUCKETS}.delete": delete,
+    f"{BUCKETS}.undelete": undelete,
+    f"{BUCKETS}.updateAsync": lambda project, call: resources.patch(COLLECTION, project, call),
+}

@@ -37,9 +37,10 @@ def _body(field: str) -> Callable[[Call], Json]:
 
 
 def _mask(call: Call) -> str | None:
-    if not call.body.get("updateMask"):
+    # Terraform gives it as a parameter, the client libraries in the body.
+    mask: str | None = call.body.get("updateMask") or call.query.get("updateMask")
+    if not mask:
         raise invalid("The update_mask in the Update request must be set, and must contain a non-empty paths list.")
-    mask: str = call.body["updateMask"]
     return mask
 
 
