@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-from tests.cloud import control, faults
+from tests.cloud import access, catalog, control, faults
 from tests.cloud.discovery import Call, Document, Match
 from tests.cloud.errors import CloudError, not_found, played
 from tests.cloud.faults import Ending, Fault, Faults, Step
 from tests.cloud.journal import Entry, Journal
 from tests.cloud.messages import Request, Response, error_response, text_response
+from tests.cloud.project import Project, apis_of
+from tests.cloud.run.runtime import Runtime
+from tests.cloud.schemas import Json
 from tests.cloud.server import HOST, Server
+from tests.cloud.signals import Signals
 from tests.cloud.storage.service import StorageService
 
 PROJECT = "local-project"
@@ -31,10 +36,22 @@ class Service(Protocol):
 class CloudDouble:
     """A Google Cloud on loopback; `with` starts and stops it, stop() and start() play an outage."""
 
-    def __init__(self, *, port: int = 0, project: str = PROJECT, buckets: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        project: str = PROJECT,
+        buckets: Iterable[str] = (),
+        apis: Iterable[str] | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        """Make an empty project; `apis` are enabled in it (FRESH_APIS in a real new one), by default all of them."""
         self.project = project
-        self.storage = StorageService(project)
-        self.services: list[Service] = [self.storage]
+        self.state = Project(project)
+        self.signals = Signals(self.state)
+        self.storage = StorageService(self.state)
+        self.services: list[Service] = [self.storage, *catalog.services(self.state, self.signals, runtime)]
+        self.state.enabled = apis_of(apis, (service.document.host for service in self.services))
         self.faults = Faults()
         self.requests = Journal()
         self._port = port
@@ -71,26 +88,24 @@ class CloudDouble:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables with which Google's Python clients and Terraform's provider find the double by themselves."""
-        return {
-            # Otherwise the storage client asks for the bucket in a background thread: the journal would hold requests
-            # that nobody made, and an outage would leave that thread retrying.
-            "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
-            "STORAGE_EMULATOR_HOST": self.url,
-            "GOOGLE_CLOUD_PROJECT": self.project,
-            "GOOGLE_STORAGE_CUSTOM_ENDPOINT": f"{self.url}/storage/v1/",
-        }
+        """The variables with which Google's clients, gcloud and Terraform's provider find the double by themselves."""
+        return catalog.environment(self.url, self.project)
+
+    def resources(self, collection: str) -> dict[str, Json]:
+        """Return a copy of a collection's resources by full name, for example of `run.projects.locations.services`."""
+        return copy.deepcopy(self.state.resources(collection))
 
     def _steps(self, request: Request, closing: threading.Event) -> Iterator[Step]:
         if request.path.startswith(control.PREFIX):
             return faults.script(control.answer(self, request), None)
+        request = request.identified()
         service, match = self._find(request)
         entry = _entry(request, match)
         self.requests.add(entry)
         fault = self.faults.take(request.verb, request.target, entry.method)
         if fault and fault.kind == "delay" and closing.wait(fault.seconds):
             return iter([Ending.CLOSE])
-        response = _respond(service, match, request, fault)
+        response = self._respond(service, match, request, fault)
         _complete(entry, response, fault)
         return faults.script(response, fault)
 
@@ -98,16 +113,19 @@ class CloudDouble:
         found = ((service, service.document.find(request)) for service in self.services)
         return next(((service, match) for service, match in found if match), (None, None))
 
-
-def _respond(service: Service | None, match: Match | None, request: Request, fault: Fault | None) -> Response:
-    if fault and fault.prevents:
-        return error_response(played(fault.status))
-    if service is None or match is None:
-        return error_response(not_found(f"No API has {request.verb} {request.path}"))
-    try:
-        return service.answer(service.document.read(match, request))
-    except CloudError as error:
-        return text_response(error) if ("alt", "media") in request.query else error_response(error)
+    def _respond(self, service: Service | None, match: Match | None, request: Request, fault: Fault | None) -> Response:
+        older = service is None or service.document.is_older
+        if fault and fault.prevents:
+            return error_response(played(fault.status), older)
+        if service is None or match is None:
+            return error_response(not_found(f"No API has {request.verb} {request.path}"))
+        try:
+            catalog.check_enabled(self.state, service.document, match, request)
+            call = service.document.read(match, request)
+            access.check(self.state, call)
+            return service.answer(call)
+        except CloudError as error:
+            return text_response(error) if ("alt", "media") in request.query else error_response(error, older)
 
 
 def _entry(request: Request, match: Match | None) -> Entry:

@@ -9,9 +9,9 @@ from typing import Any
 from tests.cloud.discovery import Call, Document
 from tests.cloud.errors import unimplemented
 from tests.cloud.messages import Response, json_response
+from tests.cloud.project import Project, project_number
 from tests.cloud.schemas import Json
 from tests.cloud.storage import buckets, copies, downloads, listing, objects, policies, uploads
-from tests.cloud.storage.resources import project_number
 from tests.cloud.storage.state import State, Version
 
 Answer = Response | Json | None
@@ -38,10 +38,10 @@ UNIMPLEMENTED_PARAMETERS = frozenset(
 class StorageService:
     """Cloud Storage with everything it keeps; one lock makes every call atomic."""
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, project: Project) -> None:
         self.document = Document.load("storage", "v1")
-        self.project = project
-        self.state = State()
+        self.project = project.id
+        self.state = State(project)
         self._lock = threading.Lock()
 
     def answer(self, call: Call) -> Response:

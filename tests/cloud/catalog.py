@@ -1,0 +1,103 @@
+"""Which APIs the double has, and the settings by which programs find each of them."""
+
+from __future__ import annotations
+
+from tests.cloud.artifactregistry import service as artifactregistry
+from tests.cloud.bigquery import service as bigquery
+from tests.cloud.billingbudgets import service as billingbudgets
+from tests.cloud.cloudbilling import service as cloudbilling
+from tests.cloud.cloudbuild import service as cloudbuild
+from tests.cloud.cloudkms import service as cloudkms
+from tests.cloud.cloudresourcemanager import service as cloudresourcemanager
+from tests.cloud.cloudscheduler import service as cloudscheduler
+from tests.cloud.discovery import Document, Match
+from tests.cloud.iam import service as iam
+from tests.cloud.iap import service as iap
+from tests.cloud.logging import service as logging
+from tests.cloud.messages import Request
+from tests.cloud.monitoring import service as monitoring
+from tests.cloud.project import Project
+from tests.cloud.pubsub import service as pubsub
+from tests.cloud.run import service as run
+from tests.cloud.run.runtime import Runtime
+from tests.cloud.secretmanager import service as secretmanager
+from tests.cloud.service import ResourceService
+from tests.cloud.serviceusage import service as serviceusage
+from tests.cloud.signals import Signals
+
+# Variables of the Terraform provider by the path of each API; the provider wants a slash at the end.
+TERRAFORM = {
+    "ARTIFACT_REGISTRY": "artifactregistry/v1/",
+    "BIG_QUERY": "bigquery/bigquery/v2/",
+    "BILLING_BUDGETS": "billingbudgets/v1/",
+    "CLOUD_BUILD": "cloudbuild/v1/",
+    "CLOUD_BILLING": "cloudbilling/v1/",
+    "CLOUDBUILDV2": "cloudbuild/v2/",
+    "CLOUD_RUN_V2": "run/v2/",
+    "CLOUD_SCHEDULER": "cloudscheduler/v1/",
+    "IAM_BETA": "iam/v1/",
+    "IAP": "iap/v1/",
+    "KMS": "cloudkms/v1/",
+    "LOGGING": "logging/v2/",
+    "MONITORING": "monitoring/",
+    "PUBSUB": "pubsub/v1/",
+    "RESOURCE_MANAGER": "cloudresourcemanager/v1/",
+    "RESOURCE_MANAGER_V3": "cloudresourcemanager/v3/",
+    "SECRET_MANAGER": "secretmanager/v1/",
+    "SERVICE_USAGE": "serviceusage/v1/",
+    "STORAGE": "storage/v1/",
+}
+# What gcloud calls each API; its values have no version.
+GCLOUD = ("artifactregistry", "cloudbuild", "cloudresourcemanager", "cloudscheduler", "iam", "logging", "monitoring")
+GCLOUD += ("pubsub", "run", "secretmanager", "serviceusage")
+# Without a project of its own, a person's call to these counts on the project that gcloud itself has.
+CALLER_APIS = {"cloudbilling.googleapis.com", "cloudresourcemanager.googleapis.com", "serviceusage.googleapis.com"}
+
+
+def services(project: Project, signals: Signals, runtime: Runtime | None = None) -> list[ResourceService]:
+    """Return every API but Cloud Storage."""
+    return [
+        run.service(project, runtime),
+        iam.service(project),
+        serviceusage.service(project),
+        cloudbilling.service(project),
+        *cloudresourcemanager.services(project),
+        logging.service(project, signals),
+        *monitoring.services(project, signals),
+        artifactregistry.service(project),
+        bigquery.service(project),
+        billingbudgets.service(project),
+        *cloudbuild.services(project),
+        cloudkms.service(project),
+        cloudscheduler.service(project),
+        iap.service(project),
+        pubsub.service(project),
+        secretmanager.service(project),
+    ]
+
+
+def environment(url: str, project: str) -> dict[str, str]:
+    """Return the variables with which Python clients, Terraform's provider and backend, and gcloud find the double."""
+    return {
+        # Otherwise the storage client asks for the bucket in a background thread: the journal would hold requests
+        # that nobody made, and an outage would leave that thread retrying.
+        "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
+        "STORAGE_EMULATOR_HOST": url,
+        "GOOGLE_CLOUD_PROJECT": project,
+        "GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT": f"{url}/storage/v1/b",
+        **{f"GOOGLE_{name}_CUSTOM_ENDPOINT": f"{url}/{path}" for name, path in TERRAFORM.items()},
+        **{f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{name.upper()}": f"{url}/{name}/" for name in GCLOUD},
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_BIGQUERY": f"{url}/bigquery/bigquery/v2/",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{url}/storage/v1/",
+    }
+
+
+def check_enabled(project: Project, document: Document, match: Match, request: Request) -> None:
+    """Refuse a call to an API that is not enabled in the project that the call counts on.
+
+    Raises CloudError: 403 SERVICE_DISABLED.
+    """
+    is_billed_here = request.principal or request.headers.get("X-Goog-User-Project")
+    if document.host in CALLER_APIS and not is_billed_here:
+        return
+    project.check_enabled(document.host)
