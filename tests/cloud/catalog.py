@@ -10,7 +10,7 @@ from tests.cloud.cloudbuild import service as cloudbuild
 from tests.cloud.cloudkms import service as cloudkms
 from tests.cloud.cloudresourcemanager import service as cloudresourcemanager
 from tests.cloud.cloudscheduler import service as cloudscheduler
-from tests.cloud.discovery import Document, Match
+from tests.cloud.discovery import Document
 from tests.cloud.iam import service as iam
 from tests.cloud.iap import service as iap
 from tests.cloud.logging import service as logging
@@ -51,6 +51,9 @@ GCLOUD = ("artifactregistry", "cloudbuild", "cloudresourcemanager", "cloudschedu
 GCLOUD += ("pubsub", "run", "secretmanager", "serviceusage")
 # Without a project of its own, a person's call to these counts on the project that gcloud itself has.
 CALLER_APIS = {"cloudbilling.googleapis.com", "cloudresourcemanager.googleapis.com", "serviceusage.googleapis.com"}
+# A person's call to these needs a project to count on (user_project_override with billing_project in Terraform).
+QUOTA_APIS = {"billingbudgets.googleapis.com"}
+GCLOUD_PROJECT_NUMBER = "764086051850"
 
 
 def services(project: Project, runtime: Runtime | None = None) -> list[ResourceService]:
@@ -91,7 +94,7 @@ def environment(url: str, project: str) -> dict[str, str]:
     }
 
 
-def check_enabled(project: Project, document: Document, match: Match, request: Request) -> None:
+def check_enabled(project: Project, document: Document, request: Request) -> None:
     """Refuse a call to an API that is not enabled in the project that the call counts on.
 
     Raises CloudError: 403 SERVICE_DISABLED.
@@ -99,4 +102,5 @@ def check_enabled(project: Project, document: Document, match: Match, request: R
     is_billed_here = request.principal or request.headers.get("X-Goog-User-Project")
     if document.host in CALLER_APIS and not is_billed_here:
         return
-    project.check_enabled(document.host)
+    consumer = None if is_billed_here or document.host not in QUOTA_APIS else GCLOUD_PROJECT_NUMBER
+    project.check_enabled(document.host, consumer)

@@ -118,7 +118,7 @@ class CloudDouble:
         if service is None or match is None:
             return error_response(not_found(f"No API has {request.verb} {request.path}"))
         try:
-            catalog.check_enabled(self.state, service.document, match, request)
+            catalog.check_enabled(self.state, service.document, request)
             call = service.document.read(match, request)
             access.check(self.state, call)
             return service.answer(call)

@@ -22,7 +22,6 @@ UNIMPLEMENTED_PARAMETERS = frozenset(
         "destinationPredefinedAcl",
         "dropContextGroups",
         "filter",
-        "includeFoldersAsPrefixes",
         "kmsKeyName",
         "matchGlob",
         "overrideUnlockedRetention",
