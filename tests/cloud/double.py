@@ -18,6 +18,7 @@ from tests.cloud.project import Project, apis_of
 from tests.cloud.run.runtime import Runtime
 from tests.cloud.schemas import Json
 from tests.cloud.server import HOST, Server
+from tests.cloud.storage import xml
 from tests.cloud.storage.service import StorageService
 
 PROJECT = "local-project"
@@ -97,6 +98,7 @@ class CloudDouble:
         if request.path.startswith(control.PREFIX):
             return faults.script(control.answer(self, request), None)
         request = request.identified()
+        request = xml.as_json(request, self.storage.state.buckets) or request
         service, match = self._find(request)
         entry = _entry(request, match)
         self.requests.add(entry)
