@@ -113,16 +113,21 @@ class CloudDouble:
         found = ((service, service.document.find(request)) for service in self.services)
         return next(((service, match) for service, match in found if match), (None, None))
 
+    def _answers_as_older(self, request: Request) -> bool:
+        """Tell which form errors have below a path; at the root there is nothing but Cloud Storage."""
+        documents = [service.document for service in self.services]
+        return all(document.is_older for document in documents if request.path.startswith(f"{document.mount}/"))
+
     def _respond(self, service: Service | None, match: Match | None, request: Request, fault: Fault | None) -> Response:
-        older = service is None or service.document.is_older
+        older = self._answers_as_older(request)
         if fault and fault.prevents:
             return error_response(played(fault.status), older)
         if service is None or match is None:
-            return error_response(not_found(f"No API has {request.verb} {request.path}"))
+            return error_response(not_found(f"No API has {request.verb} {request.path}"), older)
         try:
             catalog.check_enabled(self.state, service.document, request)
             call = service.document.read(match, request)
-            access.check(self.state, call)
+            access.check(self.state, call, self.storage.is_live)
             return service.answer(call)
         except CloudError as error:
             return text_response(error) if ("alt", "media") in request.query else error_response(error, older)

@@ -78,6 +78,11 @@ class StorageService:
         with self._lock:
             return self.state.bucket(bucket).find(name, generation).content
 
+    def is_live(self, bucket: str, name: str) -> bool:
+        """Tell whether a bucket has an object."""
+        with self._lock:
+            return bucket in self.state.buckets and self.state.buckets[bucket].live(name) is not None
+
     def versions(self, bucket: str, name: str | None = None) -> list[Version]:
         """Return every generation that a bucket keeps, of one object or of all."""
         with self._lock:
