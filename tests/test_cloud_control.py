@@ -422,10 +422,9 @@ class TestRefusals:
 
     def test_what_is_missing_says_so(self, http: httpx2.Client) -> None:
         """A method that Google has and the double has not answers 501 with its name."""
-        answer = http.post(f"/pubsub/v1/{PROJECT}/topics/abc:detach", json={})
-        assert answer.status_code == 404
         refused = http.get(f"/run/v2/{REGION}/jobs")
         assert_refused(refused, 501, "UNIMPLEMENTED", "run.projects.locations.jobs.list")
+        assert http.get("/eventarc/v1/x").status_code == 501
 
 
 class TestEnabledApis:
@@ -514,6 +513,21 @@ class TestPolicies:
         assert_refused(http.post(f"{service}:setIamPolicy", json=body), 400, "INVALID_ARGUMENT", words)
         assert http.get(f"{service}:getIamPolicy").json()["etag"] == "ACAB"
 
+    def test_a_service_agent_exists_once_something_needed_it(self, http: httpx2.Client, service: str) -> None:
+        """Monitoring's agent cannot be granted anything before the first uptime check that authenticates."""
+        number = http.get(f"/cloudresourcemanager/v1/{PROJECT}").json()["projectNumber"]
+        agent = f"serviceAccount:service-{number}@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
+        body = {"policy": {"bindings": [{"role": "roles/run.invoker", "members": [agent]}]}}
+        assert_refused(http.post(f"{service}:setIamPolicy", json=body), 400, "INVALID_ARGUMENT", "does not exist")
+        check = {
+            "displayName": "up",
+            "timeout": "10s",
+            "httpCheck": {"serviceAgentAuthentication": {"type": "OIDC_TOKEN"}},
+            "monitoredResource": {"type": "uptime_url", "labels": {"host": "example.com"}},
+        }
+        assert http.post(f"/monitoring/v3/{PROJECT}/uptimeCheckConfigs", json=check).status_code == 200
+        assert http.post(f"{service}:setIamPolicy", json=body).status_code == 200
+
     def test_conditions_need_version_3(self, http: httpx2.Client, service: str) -> None:
         """Who asks for less sees another role's name instead of the condition."""
         grant(http, service, "roles/run.invoker", "user:a@example.com", condition='resource.type == "x"')
@@ -595,6 +609,23 @@ class TestPrincipals:
         assert http.get(f"/_as/{serve}{datasets}/records").status_code == 403
         http.patch(f"{datasets}/records", json={"access": [{"role": "READER", "userByEmail": serve}]})
         assert http.get(f"/_as/{serve}{datasets}/records").status_code == 200
+
+    def test_a_deleted_account_leaves_its_grants(self, http: httpx2.Client, serve: str) -> None:
+        """An account that is made again under the same name inherits nothing."""
+        http.post(SERVICES, params={"serviceId": "churn"}, json=SERVICE)
+        grant(http, f"{SERVICES}/churn", "roles/run.viewer", f"serviceAccount:{serve}")
+        http.delete(f"{ACCOUNTS}/{serve}")
+        http.post(ACCOUNTS, json={"accountId": "serve-account"})
+        assert http.get(f"/_as/{serve}{SERVICES}/churn").status_code == 403
+        member = http.get(f"{SERVICES}/churn:getIamPolicy").json()["bindings"][0]["members"][0]
+        assert member.startswith(f"deleted:serviceAccount:{serve}?uid=")
+
+    def test_the_journal_tells_who_asked(self, http: httpx2.Client, cloud: CloudDouble, serve: str) -> None:
+        """A request without a principal is the owner's."""
+        http.get(SERVICES)
+        http.get(f"/_as/{serve}{SERVICES}")
+        asked = cloud.requests.of("run.projects.locations.services.list")
+        assert [entry.principal for entry in asked] == [None, serve]
 
     def test_who_may_what_can_be_asked(self, http: httpx2.Client, serve: str) -> None:
         """TestIamPermissions answers for the one who asks."""

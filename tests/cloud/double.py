@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 from tests.cloud import access, catalog, control, faults
 from tests.cloud.discovery import Call, Document, Match
-from tests.cloud.errors import CloudError, not_found, played
+from tests.cloud.errors import CloudError, played
 from tests.cloud.faults import Ending, Fault, Faults, Step
 from tests.cloud.journal import Entry, Journal
 from tests.cloud.messages import Request, Response, error_response, text_response
@@ -123,7 +123,7 @@ class CloudDouble:
         if fault and fault.prevents:
             return error_response(played(fault.status), older)
         if service is None or match is None:
-            return error_response(not_found(f"No API has {request.verb} {request.path}"), older)
+            return error_response(catalog.refusal(request), older)
         try:
             catalog.check_enabled(self.state, service.document, request)
             call = service.document.read(match, request)
@@ -141,6 +141,7 @@ def _entry(request: Request, match: Match | None) -> Entry:
         method=match.method.id if match else None,
         headers=dict(request.headers.items()),
         body_bytes=len(request.body),
+        principal=request.principal,
     )
 
 

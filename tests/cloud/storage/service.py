@@ -98,8 +98,8 @@ def _check_parameters(call: Call) -> None:
 
 
 def _service_account(state: State, call: Call) -> Json:
-    number = project_number(call.path["projectId"])
-    email = f"service-{number}@gs-project-accounts.iam.gserviceaccount.com"
+    email = f"service-{project_number(call.path['projectId'])}@gs-project-accounts.iam.gserviceaccount.com"
+    state.project.agents.add(email)  # who asks for the service agent makes it
     return {"kind": "storage#serviceAccount", "email_address": email}
 
 
