@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,15 +39,15 @@ DATASET_ROLES = {"OWNER": "dataOwner", "READER": "dataViewer", "WRITER": "dataEd
 SPECIAL_GROUPS = {"projectOwners": "projectOwner", "projectReaders": "projectViewer", "projectWriters": "projectEditor"}
 
 
-def check(project: Project, call: Call) -> None:
-    """Refuse what the caller may not do.
+def check(project: Project, call: Call, is_live: Callable[[str, str], bool]) -> None:
+    """Refuse what the caller may not do; `is_live` tells whether a bucket has an object.
 
     Raises CloudError: 403.
     """
     caller = call.request.principal
     if caller is None:
         return
-    for permission, resource in _needs(project, call):
+    for permission, resource in _needs(project, call, is_live):
         if not holds(project, caller, permission, resource):
             raise _refusal(call, caller, permission, resource)
     account = _acting(project, call)
@@ -70,7 +70,7 @@ def holds(project: Project, principal: str | None, permission: str, resource: st
     )
 
 
-def _needs(project: Project, call: Call) -> Iterator[tuple[str, str]]:
+def _needs(project: Project, call: Call, is_live: Callable[[str, str], bool]) -> Iterator[tuple[str, str]]:
     permission = roles.permission(call.method)
     if call.document.host != STORAGE:
         name = project.canonical(call.name, call.document.host)
@@ -85,8 +85,11 @@ def _needs(project: Project, call: Call) -> Iterator[tuple[str, str]]:
     bucket = call.path.get("bucket") or call.path.get("destinationBucket")
     if bucket is None:
         yield permission, f"//{PROJECTS}/projects/{project.id}"
-    else:
-        yield permission, _storage_name(bucket, _object(call))
+        return
+    name = _object(call)
+    yield permission, _storage_name(bucket, name)
+    if permission == "storage.objects.create" and name and is_live(bucket, name):
+        yield "storage.objects.delete", _storage_name(bucket, name)  # to overwrite is to delete
 
 
 def _object(call: Call) -> str | None:

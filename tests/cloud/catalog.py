@@ -10,7 +10,8 @@ from tests.cloud.cloudbuild import service as cloudbuild
 from tests.cloud.cloudkms import service as cloudkms
 from tests.cloud.cloudresourcemanager import service as cloudresourcemanager
 from tests.cloud.cloudscheduler import service as cloudscheduler
-from tests.cloud.discovery import Document, Match
+from tests.cloud.discovery import Document
+from tests.cloud.errors import CloudError, not_found, unimplemented
 from tests.cloud.iam import service as iam
 from tests.cloud.iap import service as iap
 from tests.cloud.logging import service as logging
@@ -47,11 +48,28 @@ TERRAFORM = {
     "SERVICE_USAGE": "serviceusage/v1/",
     "STORAGE": "storage/v1/",
 }
+# Variables for APIs that the double has not: whoever needs one hears so from the double instead of leaving loopback.
+UNSERVED = {
+    "APIKEYS": "apikeys/v2/",
+    "BINARY_AUTHORIZATION": "binaryauthorization/v1/",
+    "CLOUDDEPLOY": "clouddeploy/v1/",
+    "CLOUDFUNCTIONS2": "cloudfunctions/v2/",
+    "CLOUD_RUN": "run-v1/",
+    "COMPUTE": "compute/compute/v1/",
+    "DEVELOPER_CONNECT": "developerconnect/v1/",
+    "EVENTARC": "eventarc/v1/",
+    "IAM2": "iam-v2/v2/",
+    "IAM_CREDENTIALS": "iamcredentials/v1/",
+    "VERTEX_AI": "aiplatform/v1/",
+}
 # What gcloud calls each API; its values have no version.
 GCLOUD = ("artifactregistry", "cloudbuild", "cloudresourcemanager", "cloudscheduler", "iam", "logging", "monitoring")
 GCLOUD += ("pubsub", "run", "secretmanager", "serviceusage")
 # Without a project of its own, a person's call to these counts on the project that gcloud itself has.
 CALLER_APIS = {"cloudbilling.googleapis.com", "cloudresourcemanager.googleapis.com", "serviceusage.googleapis.com"}
+# A person's call to these needs a project to count on (user_project_override with billing_project in Terraform).
+QUOTA_APIS = {"billingbudgets.googleapis.com"}
+GCLOUD_PROJECT_NUMBER = "764086051850"
 
 
 def services(project: Project, signals: Signals, runtime: Runtime | None = None) -> list[ResourceService]:
@@ -83,16 +101,25 @@ def environment(url: str, project: str) -> dict[str, str]:
         # that nobody made, and an outage would leave that thread retrying.
         "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
         "STORAGE_EMULATOR_HOST": url,
+        "BIGQUERY_EMULATOR_HOST": f"{url}/bigquery",
         "GOOGLE_CLOUD_PROJECT": project,
         "GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT": f"{url}/storage/v1/b",
-        **{f"GOOGLE_{name}_CUSTOM_ENDPOINT": f"{url}/{path}" for name, path in TERRAFORM.items()},
+        **{f"GOOGLE_{name}_CUSTOM_ENDPOINT": f"{url}/{path}" for name, path in (TERRAFORM | UNSERVED).items()},
         **{f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{name.upper()}": f"{url}/{name}/" for name in GCLOUD},
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_BIGQUERY": f"{url}/bigquery/bigquery/v2/",
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{url}/storage/v1/",
     }
 
 
-def check_enabled(project: Project, document: Document, match: Match, request: Request) -> None:
+def refusal(request: Request) -> CloudError:
+    """Return the refusal of a path that no API here has."""
+    for path in UNSERVED.values():
+        if request.path.startswith(f"/{path.partition('/')[0]}/"):
+            return unimplemented(f"the API below {path.partition('/')[0]}")
+    return not_found(f"No API has {request.verb} {request.path}")
+
+
+def check_enabled(project: Project, document: Document, request: Request) -> None:
     """Refuse a call to an API that is not enabled in the project that the call counts on.
 
     Raises CloudError: 403 SERVICE_DISABLED.
@@ -100,4 +127,5 @@ def check_enabled(project: Project, document: Document, match: Match, request: R
     is_billed_here = request.principal or request.headers.get("X-Goog-User-Project")
     if document.host in CALLER_APIS and not is_billed_here:
         return
-    project.check_enabled(document.host)
+    consumer = None if is_billed_here or document.host not in QUOTA_APIS else GCLOUD_PROJECT_NUMBER
+    project.check_enabled(document.host, consumer)

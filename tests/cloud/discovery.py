@@ -110,7 +110,7 @@ class Document:
         self.host = urlsplit(document["rootUrl"]).netloc
         # The APIs older than gRPC have a path of their own and another form of errors.
         self.is_older = bool(document["servicePath"])
-        self._mount = mount
+        self.mount = mount
         self._base = f"{mount}/{document['servicePath']}"
         self.schemas = Schemas(document["schemas"])
         routes = [route for method in _methods(document) for route in self._routes(method)]
@@ -134,7 +134,7 @@ class Document:
 
     def find(self, request: Request) -> Match | None:
         """Return the method that a request's verb and path mean, or None where the API has none."""
-        if not request.path.startswith(self._mount):
+        if not request.path.startswith(self.mount):
             return None
         candidates = (route.match(request.path) for route in self._routes_by_precision if request.verb in route.verbs)
         return next((match for match in candidates if match), None)

@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 from tests.cloud import access, catalog, control, faults
 from tests.cloud.discovery import Call, Document, Match
-from tests.cloud.errors import CloudError, not_found, played
+from tests.cloud.errors import CloudError, played
 from tests.cloud.faults import Ending, Fault, Faults, Step
 from tests.cloud.journal import Entry, Journal
 from tests.cloud.messages import Request, Response, error_response, text_response
@@ -19,6 +19,7 @@ from tests.cloud.run.runtime import Runtime
 from tests.cloud.schemas import Json
 from tests.cloud.server import HOST, Server
 from tests.cloud.signals import Signals
+from tests.cloud.storage import xml
 from tests.cloud.storage.service import StorageService
 
 PROJECT = "local-project"
@@ -99,6 +100,7 @@ class CloudDouble:
         if request.path.startswith(control.PREFIX):
             return faults.script(control.answer(self, request), None)
         request = request.identified()
+        request = xml.as_json(request, self.storage.state.buckets) or request
         service, match = self._find(request)
         entry = _entry(request, match)
         self.requests.add(entry)
@@ -113,16 +115,21 @@ class CloudDouble:
         found = ((service, service.document.find(request)) for service in self.services)
         return next(((service, match) for service, match in found if match), (None, None))
 
+    def _answers_as_older(self, request: Request) -> bool:
+        """Tell which form errors have below a path; at the root there is nothing but Cloud Storage."""
+        documents = [service.document for service in self.services]
+        return all(document.is_older for document in documents if request.path.startswith(f"{document.mount}/"))
+
     def _respond(self, service: Service | None, match: Match | None, request: Request, fault: Fault | None) -> Response:
-        older = service is None or service.document.is_older
+        older = self._answers_as_older(request)
         if fault and fault.prevents:
             return error_response(played(fault.status), older)
         if service is None or match is None:
-            return error_response(not_found(f"No API has {request.verb} {request.path}"))
+            return error_response(catalog.refusal(request), older)
         try:
-            catalog.check_enabled(self.state, service.document, match, request)
+            catalog.check_enabled(self.state, service.document, request)
             call = service.document.read(match, request)
-            access.check(self.state, call)
+            access.check(self.state, call, self.storage.is_live)
             return service.answer(call)
         except CloudError as error:
             return text_response(error) if ("alt", "media") in request.query else error_response(error, older)
@@ -136,6 +143,7 @@ def _entry(request: Request, match: Match | None) -> Entry:
         method=match.method.id if match else None,
         headers=dict(request.headers.items()),
         body_bytes=len(request.body),
+        principal=request.principal,
     )
 
 

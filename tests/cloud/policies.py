@@ -21,6 +21,8 @@ PRINCIPAL = re.compile(
 )
 PUBLIC = {"allUsers", "allAuthenticatedUsers"}
 EMPTY: Json = {"version": 1, "bindings": []}
+# Service agents that a project has only after something needed them; others come with their API.
+LATE_AGENTS = ("gcp-sa-monitoring-notification", "gs-project-accounts")
 SERVICE_ACCOUNTS = "iam.projects.serviceAccounts"
 ROLES = "iam.projects.roles"
 
@@ -118,6 +120,8 @@ def _check_role(project: Project, role: str) -> None:
 
 def _check_member(project: Project, member: str) -> None:
     kind, _, email = member.partition(":")
+    if kind == "serviceAccount" and email in map(project.agent, LATE_AGENTS) and email not in project.agents:
+        raise invalid(f"Service account {email} does not exist.")
     if kind != "serviceAccount" or not email.endswith(f"@{project.id}.iam.gserviceaccount.com"):
         return
     if f"projects/{project.id}/serviceAccounts/{email}" not in project.resources(SERVICE_ACCOUNTS):

@@ -48,7 +48,11 @@ PROJECT = re.compile(r"(?:^|(?<=/))projects/([^/:]+)")
 
 @dataclass
 class Project:
-    """Everything that the services share; whoever changes it holds `lock`."""
+    """Everything that the services share; whoever changes it holds `lock`.
+
+    enabled: APIs by host. policies: IAM policies by full resource name, `//run.googleapis.com/projects/...`.
+    collections: the prefixes of the collections that there are. agents: service agents that were made when first used.
+    """
 
     id: str
     billing_account: str = "012345-6789AB-CDEF01"
@@ -58,6 +62,7 @@ class Project:
     operations: dict[str, Json] = field(default_factory=dict)
     policies: dict[str, Json] = field(default_factory=dict)
     collections: set[str] = field(default_factory=set)
+    agents: set[str] = field(default_factory=set)
     _resources: defaultdict[str, dict[str, Json]] = field(default_factory=lambda: defaultdict(dict))
     _held: defaultdict[str, threading.RLock] = field(default_factory=lambda: defaultdict(threading.RLock))
 
@@ -65,6 +70,10 @@ class Project:
     def number(self) -> str:
         """The number that stands for the project's id."""
         return project_number(self.id)
+
+    def agent(self, name: str) -> str:
+        """Return the e-mail address of a Google service agent, for example of `gcp-sa-cloudbuild`."""
+        return f"service-{self.number}@{name}.iam.gserviceaccount.com"
 
     def resources(self, collection: str) -> dict[str, Json]:
         """Return the resources of a collection by their full names; changing it changes the project."""

@@ -6,7 +6,7 @@ import re
 
 from tests.cloud import access
 from tests.cloud.collection import Change, Collection, from_query
-from tests.cloud.errors import CloudError, conflict, failed_precondition, invalid
+from tests.cloud.errors import conflict, failed_precondition, invalid
 from tests.cloud.schemas import Json
 from tests.cloud.secretmanager import service as secretmanager
 
@@ -38,7 +38,7 @@ def _check(new: Json, change: Change) -> None:
 
 def _check_secret(secret: str, change: Change) -> None:
     project = change.project
-    agent = f"service-{project.number}@gcp-sa-cloudbuild.iam.gserviceaccount.com"
+    agent = project.agent("gcp-sa-cloudbuild")
     name = project.canonical(secret, "secretmanager.googleapis.com")
     resource = f"//secretmanager.googleapis.com/{name.partition('/versions/')[0]}"
     readable = access.holds(project, agent, "secretmanager.versions.access", resource)
@@ -74,7 +74,7 @@ def _check_unused(change: Change) -> None:
     for trigger in change.project.resources("cloudbuild.projects.locations.triggers").values():
         if (trigger.get("repositoryEventConfig") or {}).get("repository") == change.name:
             message = f"The repository {change.name} is used by the trigger {trigger['name']}."
-            raise CloudError(400, "failedPrecondition", message, rpc="FAILED_PRECONDITION")
+            raise failed_precondition(message)
 
 
 CONNECTION = Collection(

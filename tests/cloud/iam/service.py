@@ -12,7 +12,7 @@ from tests.cloud.policies import ROLES as CUSTOM_ROLES
 from tests.cloud.policies import SERVICE_ACCOUNTS
 from tests.cloud.project import Project, digest, now
 from tests.cloud.schemas import Json
-from tests.cloud.service import ResourceService
+from tests.cloud.service import Behaviour, ResourceService
 
 # https://cloud.google.com/iam/docs/service-accounts-create: 6 to 30 characters.
 ACCOUNT_ID = re.compile(r"[a-z]([-a-z0-9]{4,28}[a-z0-9])")
@@ -68,7 +68,19 @@ def _account_body(call: Call) -> Json:
     return (asked or {}) if call.method.action in ("create", "patch") else call.body
 
 
-def _switch(is_disabled: bool):
+def _forget(change: Change) -> None:
+    """Mark a deleted account in every policy, so that a new one of the same name inherits nothing."""
+    member, gone = (
+        f"serviceAccount:{change.id}",
+        f"deleted:serviceAccount:{change.id}?uid={(change.old or {})['uniqueId']}",
+    )
+    with change.project.lock:
+        for policy in change.project.policies.values():
+            for binding in policy["bindings"]:
+                binding["members"] = [gone if known == member else known for known in binding["members"]]
+
+
+def _switch(is_disabled: bool) -> Behaviour:
     def answer(project: Project, call: Call) -> Json:
         name = resources.name_of(ACCOUNTS, project, call)
         with project.lock:
@@ -119,6 +131,7 @@ ACCOUNTS = Collection(
     new_id=_email_of_new,
     complete=_complete_account,
     check=_check_account,
+    after_delete=_forget,
     body=_account_body,
     mask=lambda call: call.body.get("updateMask"),
     schema="ServiceAccount",

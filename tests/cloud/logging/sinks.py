@@ -49,12 +49,12 @@ def _writer(destination: str, change: Change) -> str:
     if destination.startswith("logging.googleapis.com/projects/") and "/buckets/" in destination:
         return ""  # within a project nobody has to be granted anything
     is_unique = change.call.query.get("uniqueWriterIdentity") or _has_own_writer(change.old)
-    own = f"serviceAccount:service-{change.project.number}@gcp-sa-logging.iam.gserviceaccount.com"
+    own = f"serviceAccount:{change.project.agent('gcp-sa-logging')}"
     return own if is_unique else SHARED_WRITER
 
 
 def _has_own_writer(old: Json | None) -> bool:
-    return bool(old) and old.get("writerIdentity") not in ("", SHARED_WRITER)
+    return old is not None and old.get("writerIdentity") not in ("", SHARED_WRITER)
 
 
 def _partitioning(new: Json, old: Json) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from tests.cloud.collection import Change, Collection, generated
 from tests.cloud.discovery import Call
@@ -19,7 +20,7 @@ INDICATORS = ("basicSli", "requestBased", "windowsBased")
 RATIO_FILTERS = ("goodServiceFilter", "badServiceFilter", "totalServiceFilter")
 
 
-def _optional(parameter: str):
+def _optional(parameter: str) -> Callable[[Call], str]:
     def read(call: Call) -> str:
         return call.query.get(parameter) or generated(call)
 

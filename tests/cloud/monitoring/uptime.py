@@ -43,6 +43,8 @@ def _has_usa(new: Json) -> bool:
 
 def _complete(new: Json, change: Change) -> Json:
     completed = {**new, "period": new.get("period", "60s"), "checkerType": new.get("checkerType", "STATIC_IP_CHECKERS")}
+    if (new.get("httpCheck") or {}).get("serviceAgentAuthentication"):
+        change.project.agents.add(change.project.agent("gcp-sa-monitoring-notification"))
     if "httpCheck" in new:
         asked = new["httpCheck"] or {}
         port = 443 if asked.get("useSsl") else 80

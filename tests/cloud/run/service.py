@@ -7,7 +7,8 @@ import uuid
 
 from tests.cloud.collection import Change, Collection, from_query
 from tests.cloud.discovery import Document
-from tests.cloud.errors import conflict, failed_precondition, invalid
+from tests.cloud.errors import conflict, denied, failed_precondition, invalid
+from tests.cloud.policies import SERVICE_ACCOUNTS
 from tests.cloud.project import Project, digest
 from tests.cloud.run import template
 from tests.cloud.run.runtime import InstantRuntime, Runtime
@@ -49,6 +50,7 @@ def _services(runtime: Runtime) -> Collection:
 
 def _check(new: Json, change: Change) -> None:
     template.check(new.get("template") or {})
+    _check_account((new.get("template") or {}).get("serviceAccount") or "", change.project)
     traffic = new.get("traffic") or []
     if traffic and sum(target.get("percent") or 0 for target in traffic) != 100:
         raise invalid("Violation in CreateServiceRequest.service.traffic: The sum of percentages must be 100.")
@@ -57,6 +59,13 @@ def _check(new: Json, change: Change) -> None:
         raise invalid("Violation in CreateServiceRequest.service.traffic: A tag may be given only once.")
     for target in traffic:
         _check_target(target, new, change)
+
+
+def _check_account(email: str, project: Project) -> None:
+    is_ours = email.endswith(f"@{project.id}.iam.gserviceaccount.com")
+    if is_ours and f"projects/{project.id}/serviceAccounts/{email}" not in project.resources(SERVICE_ACCOUNTS):
+        text = f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} (or it may not exist)."
+        raise denied(text)
 
 
 def _check_target(target: Json, new: Json, change: Change) -> None:
