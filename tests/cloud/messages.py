@@ -28,6 +28,7 @@ class Request:
     target: str
     headers: Headers
     body: bytes = b""
+    client: str = ""  # the address that it came from
 
     @cached_property
     def path(self) -> str:
