@@ -134,6 +134,8 @@ class Exchange:
             raise Unknown
         self._revision = revision
         self._origin = revision.origin
+        if not self._request.target.isascii():
+            raise refusals.malformed()
         if len(self._request.body) > LARGEST_BYTES:
             raise refusals.too_large()
         if settings.get("invokerIamDisabled"):
@@ -167,6 +169,7 @@ class Exchange:
         except DeadlinePassed:
             raise refusals.timed_out() from None
         except ConnectionLost:
+            self._look_after_instance()
             raise refusals.connection_lost() from None
         if (upstream.left_bytes or 0) > LARGEST_BYTES and self._request.verb != "HEAD":
             self._log_system(TOO_LARGE)
@@ -208,7 +211,9 @@ class Exchange:
                 if upstream.left_bytes == 0:
                     self._finish(status)
                 yield framed
-        except (ConnectionLost, DeadlinePassed):
+        except (ConnectionLost, DeadlinePassed) as cut:
+            if isinstance(cut, ConnectionLost):
+                self._look_after_instance()
             self._log_system(TRUNCATED)
             self._finish(status)
             yield Ending.CLOSE
@@ -235,6 +240,11 @@ class Exchange:
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         self._sent_bytes += len(head)
         return head
+
+    def _look_after_instance(self) -> None:
+        if self._held is not None:
+            revision, instance = self._held
+            revision.pool.drop_if_dead(instance)
 
     def _log_system(self, line: str) -> None:
         self._platform.lines(self._origin, SYSTEM, line)

@@ -15,6 +15,8 @@ from tests.cloud.run.templates import Spec
 # Cloud Run lets a request wait for 3.5 times the average startup, or for this long where that is longer.
 LEAST_PATIENCE_SECONDS = 10.0
 STARTUPS_OF_PATIENCE = 3.5
+# How long after a connection it may take until the end of the process is noticed.
+DYING_SECONDS = 0.2
 # Cloud Run's own words for why an instance starts.
 ROLLOUT = (
     "Starting new instance. Reason: DEPLOYMENT_ROLLOUT - Instance started due to traffic shifting between revisions "
@@ -124,6 +126,13 @@ class Pool:
             instance.idle_since = time.monotonic()
             self._changed.notify_all()
         self.stop_idle(math.inf)
+
+    def drop_if_dead(self, instance: Instance) -> None:
+        """After a lost connection: see to it that a process which has just died gets no further request."""
+        if instance.ended.wait(DYING_SECONDS):
+            with self._changed:
+                if instance in self._ready:
+                    self._ready.remove(instance)
 
     def start(self, reason: str) -> Verdict | None:
         """Start an instance and wait until it is ready, or known not to become it; None where the pool is closed."""

@@ -56,6 +56,11 @@ def unauthorized(path: str) -> Refused:
     return Refused(401, _page(401, "Unauthorized", sentence), log, HTML, {"WWW-Authenticate": CHALLENGE})
 
 
+def malformed() -> Refused:
+    """Return the refusal of what is not quite HTTP."""
+    return Refused(400, _page(400, "Bad Request", "Your client has issued a malformed or illegal request."), "", HTML)
+
+
 def too_large() -> Refused:
     """Return the refusal of a body above 32 MiB."""
     page = _page(413, "Request Entity Too Large", "Your client issued a request that was too large.")

@@ -38,17 +38,13 @@ class Revision:
         self._platform = platform
         self._image: Image | None = None
         self._made = now()
+        self._conditions: list[Json] = []
         self._uid = str(uuid.uuid4())
 
     def check(self) -> None:
         """Find the image and start one instance of it; what goes wrong becomes the revision's failure for good."""
-        try:
-            self._image = self._platform.images.resolve(self.spec.image)
-        except ImageNotFound as missing:
-            self.failure = image_missing(self.name, str(missing))
-            return
-        if self.spec.checked and not self._starts():
-            self.failure = not_started(self.origin, self.spec)
+        self.failure = self._first_failure()
+        self._conditions = [condition(kind, self.failure) for kind in (READY, "ContainerHealthy")]
 
     def is_made_of(self, template: Json) -> bool:
         """Tell whether a template would make the same revision again."""
@@ -68,13 +64,22 @@ class Revision:
             "updateTime": self._made,
             "service": service_name,
             "reconciling": False,
-            "conditions": [condition(kind, self.failure) for kind in (READY, "ContainerHealthy")],
+            "conditions": self._conditions,
             "containerStatuses": [{"name": self.spec.container, "imageDigest": digest}],
             "scalingStatus": {"desiredMinInstanceCount": minimum},
             "logUri": log_uri(self.origin),
         }
 
+    def _first_failure(self) -> Failure | None:
+        try:
+            self._image = self._platform.images.resolve(self.spec.image)
+        except ImageNotFound as missing:
+            return image_missing(self.name, str(missing))
+        return None if self._starts() else not_started(self.origin, self.spec)
+
     def _starts(self) -> bool:
+        if not self.spec.checked:
+            return True
         try:
             verdict = self.pool.start(ROLLOUT)
         except OSError as fault:  # the template's own command is not there

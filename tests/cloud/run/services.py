@@ -111,12 +111,16 @@ class Service:
 
     def close(self) -> None:
         """End every process, then every port; requests under way are answered 503."""
+        self._routes = Routes()
+        self._end_instances()  # a deployment that waits for one of them would hold the lock for minutes
         with self._deploying:
-            self._routes = Routes()
-            for revision in self._revisions.values():
-                revision.pool.close()
+            self._end_instances()
             for front in self._fronts.values():
                 front.close()
+
+    def _end_instances(self) -> None:
+        for revision in self._revisions.values():
+            revision.pool.close()
 
     def _find_or_make(self, template: Json) -> Revision:
         latest = self._latest()
