@@ -4,6 +4,7 @@ import base64
 import concurrent.futures
 import itertools
 import json
+import math
 import os
 import re
 import signal
@@ -75,6 +76,10 @@ class Cloud:
         """Return how many instances each revision of a service has, the oldest first."""
         facts = [facts.pool for facts in self.run.facts() if facts.origin.service == service]
         return [pool.active + pool.idle for pool in facts]
+
+    def startups(self, service: str) -> tuple[float, ...]:
+        """Return how many seconds each start of a service's first revision took."""
+        return next(facts.pool.startup_seconds for facts in self.run.facts() if facts.origin.service == service)
 
 
 class Deployed:
@@ -214,7 +219,8 @@ def test_a_function_serves_wakes_and_survives_a_broken_release(service: Deployed
     serving = service.latest
 
     broken = of_the_function(toys.broken, store.url)
-    broken["startupProbe"]["failureThreshold"] = 3
+    (started, *_) = cloud.startups(service.id)
+    attempts = broken["startupProbe"]["failureThreshold"] = 1 + math.ceil(2 * started)
     status = service.deploy(broken)
     assert status["terminalCondition"]["state"] == "CONDITION_FAILED"
     error = operation_error(status["terminalCondition"])
@@ -224,9 +230,9 @@ def test_a_function_serves_wakes_and_survives_a_broken_release(service: Deployed
         f"Revision '{service.latest}' is not ready and cannot serve traffic. The user-provided container failed the "
         "configured startup probe checks."
     )
-    assert "STARTUP HTTP probe failed 3 times consecutively" in cloud.printed(SYSTEM, service.id)[-1]
+    assert f"STARTUP HTTP probe failed {attempts} times consecutively" in cloud.printed(SYSTEM, service.id)[-1]
     reasons = [json.loads(line) for line in cloud.printed("stdout", service.id)]
-    assert [line["message"] for line in reasons if line["kind"] == "load_failure"] == [REASON]
+    assert {line["message"] for line in reasons if line["kind"] == "load_failure"} == {REASON}
     assert status["latestReadyRevision"].endswith(serving)
     assert status["observedGeneration"] == "1"
     assert predict()["revision"] == serving
@@ -522,11 +528,11 @@ def test_a_killed_container_is_noticed(service: Deployed) -> None:
 
 def test_instances_multiply_up_to_the_ceiling(service: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests beyond an instance's concurrency start another; at the ceiling they wait, and are then refused 429."""
-    monkeypatch.setattr(pools, "LEAST_PATIENCE_SECONDS", 0.5)
     service.deploy(template={"maxInstanceRequestConcurrency": 1, "scaling": {"maxInstanceCount": 2}})
     with concurrent.futures.ThreadPoolExecutor() as threads:
         held = [threads.submit(service.get, "/hold") for _ in range(2)]
         wait_for(lambda: service.cloud.printed("stdout", service.id).count("holding") == 2)
+        monkeypatch.setattr(pools, "LEAST_PATIENCE_SECONDS", 0.3)
         refused = service.get()
         assert (refused.status_code, refused.text) == (429, "Rate exceeded.")
         entry = service.cloud.last_entry(service.id)
@@ -720,7 +726,7 @@ def test_an_answer_streams_piece_by_piece(service: Deployed) -> None:
 @pytest.mark.parametrize("path", ["/short", "/stream"])
 def test_a_cut_answer_is_cut_for_the_caller(service: Deployed, path: str) -> None:
     """An answer that ends early, by the container's fault or by the timeout, ends early for the caller, too."""
-    service.deploy(template={"timeout": "0.3s"})
+    service.deploy(template={"timeout": "0.6s"})
     with pytest.raises(httpx2.RemoteProtocolError):
         service.get(path)
     assert service.cloud.last_entry(service.id).http_request["status"] == 200
