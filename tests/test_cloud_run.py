@@ -723,7 +723,7 @@ def test_an_answer_streams_piece_by_piece(service: Deployed) -> None:
     assert service.cloud.last_entry(service.id).http_request["status"] == 200
 
 
-@pytest.mark.parametrize("path", ["/short", "/stream"])
+@pytest.mark.parametrize("path", ["/short", "/stream", "/drip"])
 def test_a_cut_answer_is_cut_for_the_caller(service: Deployed, path: str) -> None:
     """An answer that ends early, by the container's fault or by the timeout, ends early for the caller, too."""
     service.deploy(template={"timeout": "0.6s"})
@@ -852,6 +852,8 @@ def test_an_image_is_its_content(images: Images, tmp_path: Path) -> None:
     (tmp_path / "a" / "x.txt").write_text("1")
     first = images.push(tmp_path, name)
     assert images.push(tmp_path, name, command=("other",)) != first
+    (tmp_path / "a" / "x.txt").write_text("2")
+    assert images.push(tmp_path, name) != first
     (tmp_path / "a" / "x.txt").rename(tmp_path / "a" / "y.txt")
     second = images.push(tmp_path, name, ("latest", "v2"))
     assert second != first
@@ -882,6 +884,17 @@ def test_nothing_is_left_behind(images: Images, tmp_path: Path) -> None:
     with pytest.raises(httpx2.ConnectError):
         fetch(uri)
     cloud.run.close()
+
+
+def test_a_deployment_under_way_ends_with_the_double(images: Images, tmp_path: Path) -> None:
+    """Closing does not wait for the minutes that a container may take to start."""
+    cloud = Cloud(images)
+    service = Deployed(cloud, "never-ready", tmp_path / "gate")
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        deploying = threads.submit(service.deploy, {"command": ["sleep", "60"]})
+        wait_for(lambda: cloud.printed(SYSTEM))
+        cloud.run.close()
+        assert deploying.result()["terminalCondition"]["state"] == "CONDITION_FAILED"
 
 
 def test_instances_die_with_the_double(tmp_path: Path) -> None:
