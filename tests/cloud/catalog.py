@@ -15,12 +15,12 @@ from tests.cloud.errors import CloudError, not_found, unimplemented
 from tests.cloud.iam import service as iam
 from tests.cloud.iap import service as iap
 from tests.cloud.logging import service as logging
-from tests.cloud.messages import Request
+from tests.cloud.messages import AS, Request
 from tests.cloud.monitoring import service as monitoring
 from tests.cloud.project import Project
 from tests.cloud.pubsub import service as pubsub
 from tests.cloud.run import service as run
-from tests.cloud.run.runtime import Runtime
+from tests.cloud.run.cloud_run import CloudRun
 from tests.cloud.secretmanager import service as secretmanager
 from tests.cloud.service import ResourceService
 from tests.cloud.serviceusage import service as serviceusage
@@ -72,10 +72,10 @@ QUOTA_APIS = {"billingbudgets.googleapis.com"}
 GCLOUD_PROJECT_NUMBER = "764086051850"
 
 
-def services(project: Project, signals: Signals, runtime: Runtime | None = None) -> list[ResourceService]:
+def services(project: Project, signals: Signals, cloud_run: CloudRun) -> list[ResourceService]:
     """Return every API but Cloud Storage."""
     return [
-        run.service(project, runtime),
+        run.service(project, cloud_run),
         iam.service(project),
         serviceusage.service(project),
         cloudbilling.service(project),
@@ -117,6 +117,14 @@ def refusal(request: Request) -> CloudError:
         if request.path.startswith(f"/{path.partition('/')[0]}/"):
             return unimplemented(f"the API below {path.partition('/')[0]}")
     return not_found(f"No API has {request.verb} {request.path}")
+
+
+def platform(url: str, account: str) -> dict[str, str]:
+    """Return the variables with which a service account's containers find the double; at Google they need none."""
+    return {
+        "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
+        "STORAGE_EMULATOR_HOST": f"{url}{AS}{account}",
+    }
 
 
 def check_enabled(project: Project, document: Document, request: Request) -> None:

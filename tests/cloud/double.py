@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -15,7 +18,10 @@ from tests.cloud.faults import Ending, Fault, Faults, Step
 from tests.cloud.journal import Entry, Journal
 from tests.cloud.messages import Request, Response, error_response, text_response
 from tests.cloud.project import Project, apis_of
-from tests.cloud.run.runtime import Runtime
+from tests.cloud.registry.images import Images
+from tests.cloud.run import instances
+from tests.cloud.run.cloud_run import IDLE_SECONDS, CloudRun
+from tests.cloud.run.instances import Origin
 from tests.cloud.schemas import Json
 from tests.cloud.server import HOST, Server
 from tests.cloud.signals import Signals
@@ -44,14 +50,29 @@ class CloudDouble:
         project: str = PROJECT,
         buckets: Iterable[str] = (),
         apis: Iterable[str] | None = None,
-        runtime: Runtime | None = None,
+        idle_seconds: float = IDLE_SECONDS,
+        seed: int | None = None,
     ) -> None:
-        """Make an empty project; `apis` are enabled in it (FRESH_APIS in a real new one), by default all of them."""
+        """Make an empty project; `apis` are enabled in it (FRESH_APIS in a real new one), by default all of them.
+
+        Cloud Run's instances stop after `idle_seconds`; `seed` makes its traffic splits repeatable.
+        """
         self.project = project
         self.state = Project(project)
         self.signals = Signals(self.state)
         self.storage = StorageService(self.state)
-        self.services: list[Service] = [self.storage, *catalog.services(self.state, self.signals, runtime)]
+        self._folder = Path(tempfile.mkdtemp(prefix="cloud-"))
+        self.images = Images(self._folder)
+        self.cloud_run = CloudRun(
+            images=self.images,
+            platform_environment=lambda email: catalog.platform(self.url, email),
+            allowed=self._may_invoke,
+            lines=self._log,
+            requested=self.signals.requested,
+            idle_seconds=idle_seconds,
+            seed=seed,
+        )
+        self.services: list[Service] = [self.storage, *catalog.services(self.state, self.signals, self.cloud_run)]
         self.state.enabled = apis_of(apis, (service.document.host for service in self.services))
         self.faults = Faults()
         self.requests = Journal()
@@ -67,7 +88,7 @@ class CloudDouble:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.close()
 
     def start(self) -> None:
         """Listen; a second start listens on the first one's port, with everything that was kept."""
@@ -82,6 +103,12 @@ class CloudDouble:
         if server is not None:
             server.stop()
 
+    def close(self) -> None:
+        """Stop for good: no process, port or folder is left behind."""
+        self.cloud_run.close()
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     @property
     def url(self) -> str:
         """The address of the double, without a slash at its end."""
@@ -95,6 +122,20 @@ class CloudDouble:
     def resources(self, collection: str) -> dict[str, Json]:
         """Return a copy of a collection's resources by full name, for example of `run.projects.locations.services`."""
         return copy.deepcopy(self.state.resources(collection))
+
+    def measure(self) -> None:
+        """Take one sample of what Cloud Run knows of its instances, as Google does every minute."""
+        self.signals.measure(self.cloud_run.facts())
+
+    def _may_invoke(self, service: str, principal: str | None) -> bool:
+        caller = access.ANONYMOUS if principal is None else principal
+        return access.holds(self.state, caller, "run.routes.invoke", f"//run.googleapis.com/{service}")
+
+    def _log(self, origin: Origin, stream: str, text: str) -> None:
+        if stream == instances.SYSTEM:
+            self.signals.system(origin, text, instances.severity_of(text))
+        else:
+            self.signals.line(origin, stream, text)
 
     def _steps(self, request: Request, closing: threading.Event) -> Iterator[Step]:
         if request.path.startswith(control.PREFIX):

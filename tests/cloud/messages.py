@@ -31,6 +31,7 @@ class Request:
     headers: Headers
     body: bytes = b""
     principal: str | None = None
+    client: str = ""  # the address that it came from
 
     @cached_property
     def path(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from tests.cloud import masks, operations, pages
 from tests.cloud.collection import Change, Collection, replaced
 from tests.cloud.discovery import Call
-from tests.cloud.errors import aborted, conflict, invalid, not_found, unimplemented
+from tests.cloud.errors import CloudError, aborted, conflict, invalid, not_found, unimplemented
 from tests.cloud.project import Project, digest, now
 from tests.cloud.schemas import Json
 
@@ -121,6 +121,16 @@ def save(change: Change, body: Json) -> None:
         change.project.resources(change.collection.methods)[change.name] = body
 
 
+def restore(change: Change) -> None:
+    """Keep a resource as it was before a change."""
+    with change.project.lock:
+        kept = change.project.resources(change.collection.methods)
+        if change.old is None:
+            kept.pop(change.name, None)
+        else:
+            kept[change.name] = change.old
+
+
 ACTIONS: Mapping[str, Answer] = {
     "create": create,
     "delete": delete,
@@ -161,9 +171,19 @@ def _write(new: Json, change: Change) -> Json:
         if not call.query.get("validateOnly"):
             save(change, body)
     if not call.query.get("validateOnly"):
-        body = collection.effect(body, change)
-        save(change, body)
+        body = _carried_out(body, change)
     return _answered(change, body)
+
+
+def _carried_out(body: Json, change: Change) -> Json:
+    """Let happen what a resource means, and keep what became of it; a refusal leaves everything as it was."""
+    try:
+        body = change.collection.effect(body, change)
+    except CloudError:
+        restore(change)
+        raise
+    save(change, body)
+    return body
 
 
 def _answered(change: Change, body: Json) -> Json:
