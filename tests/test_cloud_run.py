@@ -25,14 +25,14 @@ from function.contract import Pin
 from lifecycle.pinning import write_pin
 from lifecycle.versions import Version
 from tests.cloud.errors import CloudError
+from tests.cloud.oauth import identity_token
 from tests.cloud.registry.images import HELLO, ImageNotFound, Images, copy_function
 from tests.cloud.run import instances, pools
-from tests.cloud.run.callers import make_token
+from tests.cloud.run.cloud_run import CloudRun
 from tests.cloud.run.conditions import operation_error
 from tests.cloud.run.fronts import LARGEST_BYTES
 from tests.cloud.run.instances import SYSTEM, Origin, severity_of
 from tests.cloud.run.request_log import RequestEntry
-from tests.cloud.run.cloud_run import CloudRun
 from tests.cloud.run.traffic import LATEST, REVISION
 from tests.server import ROOT
 
@@ -585,7 +585,7 @@ def test_a_liveness_probe_ends_a_sick_container(service: Deployed) -> None:
 
 def token_with(**claims: Any) -> str:
     """Return a token with these claims instead of good ones."""
-    header, _, signature = make_token(ALICE, "x").split(".")
+    header, _, signature = identity_token(ALICE, "x").split(".")
     return f"{header}.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.{signature}"
 
 
@@ -605,17 +605,17 @@ def private(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
         (lambda uri: {"Authorization": "Basic eDp5"}, 403),
         (lambda uri: {"Authorization": "Bearer nonsense"}, 401),
         (lambda uri: {"Authorization": "Bearer a.!.c"}, 401),
-        (lambda uri: {"Authorization": f"Bearer {make_token(ALICE, uri, -1)}"}, 401),
-        (lambda uri: {"Authorization": f"Bearer {make_token(ALICE, 'https://other.example.com')}"}, 401),
+        (lambda uri: {"Authorization": f"Bearer {identity_token(ALICE, uri, -1)}"}, 401),
+        (lambda uri: {"Authorization": f"Bearer {identity_token(ALICE, 'https://other.example.com')}"}, 401),
         (lambda uri: {"Authorization": f"Bearer {token_with(aud=uri, email=ALICE)}"}, 401),
         (lambda uri: {"Authorization": f"Bearer {token_with(aud=uri, exp=1e12)}"}, 401),
-        (lambda uri: {"Authorization": f"Bearer {make_token(MALLORY, uri)}"}, 403),
-        (lambda uri: {"Authorization": f"Bearer {make_token(ALICE, uri)}"}, 200),
-        (lambda uri: {"Authorization": f"Bearer {make_token(ALICE, 'https://private.example.com')}"}, 200),
+        (lambda uri: {"Authorization": f"Bearer {identity_token(MALLORY, uri)}"}, 403),
+        (lambda uri: {"Authorization": f"Bearer {identity_token(ALICE, uri)}"}, 200),
+        (lambda uri: {"Authorization": f"Bearer {identity_token(ALICE, 'https://private.example.com')}"}, 200),
         (
             lambda uri: {
-                "X-Serverless-Authorization": f"Bearer {make_token(MALLORY, uri)}",
-                "Authorization": f"Bearer {make_token(ALICE, uri)}",
+                "X-Serverless-Authorization": f"Bearer {identity_token(MALLORY, uri)}",
+                "Authorization": f"Bearer {identity_token(ALICE, uri)}",
             },
             403,
         ),
@@ -653,7 +653,7 @@ def test_a_private_service_asks_who_calls(private: Deployed, header: Callable[[s
 
 def test_the_container_sees_a_token_without_its_signature(private: Deployed) -> None:
     """The token that was checked loses its signature; the application's own header passes as it is."""
-    token = make_token(ALICE, private.status["uri"])
+    token = identity_token(ALICE, private.status["uri"])
 
     def seen(**headers: str) -> dict[str, str]:
         return {name.lower(): value for name, value in private.get(headers=headers).json()["headers"]}
@@ -796,7 +796,7 @@ def test_the_container_gets_both_trace_headers(
     cloud: Cloud, private: Deployed, sent: Json, trace: str, sampled: str
 ) -> None:
     """The caller's trace goes on with a span of Cloud Run's, in both headers and in the log; else a new one begins."""
-    token = f"Bearer {make_token(ALICE, private.status['uri'])}"
+    token = f"Bearer {identity_token(ALICE, private.status['uri'])}"
     got = dict(private.get(headers={**sent, "authorization": token, "x-forwarded-for": "1.2.3.4"}).json()["headers"])
     _, trace_id, span, flags = got["traceparent"].split("-")
     assert trace in (None, trace_id)

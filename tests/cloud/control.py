@@ -1,4 +1,4 @@
-"""The double's own address, /_double: faults, journal and alerts for tests that run in another process."""
+"""The double's own address, /_double: faults, journal, alerts and tokens for tests that run in another process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
+from tests.cloud import oauth
 from tests.cloud.errors import CloudError, invalid, not_found
 from tests.cloud.faults import Fault
 from tests.cloud.messages import Request, Response, error_response, json_response
@@ -71,11 +72,18 @@ def _evaluate_alerts(cloud: CloudDouble, request: Request) -> Response:
     return json_response([state.as_json() for state in states])
 
 
+def _make_token(cloud: CloudDouble, request: Request) -> Response:
+    """Give the owner's identity token for an audience, what `gcloud auth print-identity-token` would print."""
+    token = oauth.identity_token(oauth.OWNER, dict(request.query).get("audience", cloud.url))
+    return Response(200, {"Content-Type": "text/plain"}, token.encode())
+
+
 BEHAVIOUR: dict[tuple[str, str], Callable[[CloudDouble, Request], Response]] = {
     ("POST", "faults"): _add_faults,
     ("GET", "faults"): _list_faults,
     ("DELETE", "faults"): _clear_faults,
     ("GET", "requests"): _list_requests,
     ("POST", "alerts:evaluate"): _evaluate_alerts,
+    ("GET", "token"): _make_token,
     ("DELETE", "requests"): _clear_requests,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 import tempfile
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from tests.cloud import access, catalog, control, faults
+from tests.cloud import access, catalog, control, faults, oauth
 from tests.cloud.discovery import Call, Document, Match
 from tests.cloud.errors import CloudError, played
 from tests.cloud.faults import Ending, Fault, Faults, Step
@@ -117,7 +118,13 @@ class CloudDouble:
     @property
     def environment(self) -> dict[str, str]:
         """The variables with which Google's clients, gcloud and Terraform's provider find the double by themselves."""
-        return catalog.environment(self.url, self.project)
+        return {**catalog.environment(self.url, self.project), "GOOGLE_APPLICATION_CREDENTIALS": str(self.key_file())}
+
+    def key_file(self, account: str = oauth.OWNER) -> Path:
+        """Return the file of a key with which Google's libraries sign in here as an account, the owner without one."""
+        path = self._folder / f"{account}.json"
+        path.write_text(json.dumps(oauth.key_file(account, self.project, self.url)), encoding="utf-8")
+        return path
 
     def resources(self, collection: str) -> dict[str, Json]:
         """Return a copy of a collection's resources by full name, for example of `run.projects.locations.services`."""
@@ -128,6 +135,8 @@ class CloudDouble:
         self.signals.measure(self.cloud_run.facts())
 
     def _may_invoke(self, service: str, principal: str | None) -> bool:
+        if principal == oauth.OWNER:
+            return True
         caller = access.ANONYMOUS if principal is None else principal
         return access.holds(self.state, caller, "run.routes.invoke", f"//run.googleapis.com/{service}")
 

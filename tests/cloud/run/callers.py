@@ -19,13 +19,6 @@ from tests.cloud.run.refusals import forbidden, unauthorized
 TOKEN_HEADERS = ("X-Serverless-Authorization", "Authorization")
 SCHEME = "Bearer "
 REMOVED_SIGNATURE = "SIGNATURE_REMOVED_BY_GOOGLE"
-HEADER = {"alg": "none", "typ": "JWT"}
-
-
-def make_token(email: str, audience: str, lifetime_seconds: float = 3600) -> str:
-    """Return an identity token, without a signature, as Google's token service would give it to an account."""
-    claims = {"email": email, "email_verified": True, "aud": audience, "exp": int(time.time() + lifetime_seconds)}
-    return f"{_encode(HEADER)}.{_encode(claims)}."
 
 
 def admit(
@@ -60,10 +53,6 @@ def _email(token: str, audiences: Collection[str]) -> str | None:
     if not isinstance(expires, int | float) or expires <= time.time() or not isinstance(email, str):
         return None
     return email
-
-
-def _encode(part: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
 
 
 def _decode(part: str) -> Any:
