@@ -14,7 +14,7 @@ from google.cloud import run_v2, storage
 from googleapiclient import discovery
 from googleapiclient.errors import HttpError
 
-from tests.cloud import CloudDouble, conditions, roles
+from tests.cloud import CloudDouble, access, conditions, roles
 from tests.cloud.discovery import Document
 from tests.cloud.errors import CloudError
 from tests.cloud.project import FRESH_APIS
@@ -688,6 +688,18 @@ class TestObjects:
         self.grant(http, "roles/storage.objectUser", f"serviceAccount:{serve}", PREFIX)
         bucket.blob("churn/2/manifest.json").upload_from_string("other")
 
+    def test_an_upload_in_pieces_goes_on_as_it_began(
+        self, http: httpx2.Client, bucket: storage.Bucket, serve: str, cloud: CloudDouble
+    ) -> None:
+        """A resumable upload needs the permission at its start, on the object that it names."""
+        self.grant(http, "roles/storage.objectCreator", f"serviceAccount:{serve}", PREFIX)
+        with bucket.blob("churn/2/large.bin", chunk_size=256 * 1024).open("wb") as stream:
+            stream.write(b"x" * 600_000)
+        assert len(cloud.storage.read("models", "churn/2/large.bin")) == 600_000
+        other = bucket.blob("reviews/2/large.bin")
+        with pytest.raises(google_errors.Forbidden):
+            other.create_resumable_upload_session()
+
     def test_a_member_that_does_not_exist_is_refused(self, http: httpx2.Client, bucket: storage.Bucket) -> None:
         """A bucket's policy holds to the same rules as every other."""
         body = {"bindings": [{"role": "roles/storage.objectViewer", "members": [f"serviceAccount:{SERVE}"]}]}
@@ -848,6 +860,24 @@ class TestConditions:
         with pytest.raises(CloudError) as caught:
             conditions.holds("resource.matchTag('a/b', 'c')", ATTRIBUTES)
         assert caught.value.status == 501
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ("allUsers", {"", "a@b.c"}),
+        ("allAuthenticatedUsers", {"a@b.c"}),
+        ("user:a@b.c", {"a@b.c"}),
+        ("user:x@b.c", set()),
+    ],
+)
+def test_a_caller_without_identity_is_all_users_alone(member: str, expected: set[str], cloud: CloudDouble) -> None:
+    """Who shows no identity has what allUsers has, and nothing else."""
+    resource = f"//run.googleapis.com/{REGION}/services/churn"
+    cloud.state.policies[resource] = {"version": 1, "bindings": [{"role": "roles/run.invoker", "members": [member]}]}
+    callers = (access.ANONYMOUS, "a@b.c")
+    allowed = {caller for caller in callers if access.holds(cloud.state, caller, "run.routes.invoke", resource)}
+    assert allowed == expected
 
 
 def test_permissions_follow_methods() -> None:
