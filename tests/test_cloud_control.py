@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,11 +18,13 @@ from google.cloud import run_v2, storage
 from googleapiclient import discovery
 from googleapiclient.errors import HttpError
 
-from tests.cloud import CloudDouble, conditions, roles
+from tests.cloud import CloudDouble, access, conditions, roles
 from tests.cloud.discovery import Document
 from tests.cloud.errors import CloudError
 from tests.cloud.project import FRESH_APIS
 from tests.cloud.schemas import Json
+from tests.cloud.service import ResourceService
+from tests.cloud.tripwire import Tripwire
 
 PROJECT = "projects/local-project"
 REGION = f"{PROJECT}/locations/europe-west6"
@@ -688,6 +694,18 @@ class TestObjects:
         self.grant(http, "roles/storage.objectUser", f"serviceAccount:{serve}", PREFIX)
         bucket.blob("churn/2/manifest.json").upload_from_string("other")
 
+    def test_an_upload_in_pieces_goes_on_as_it_began(
+        self, http: httpx2.Client, bucket: storage.Bucket, serve: str, cloud: CloudDouble
+    ) -> None:
+        """A resumable upload needs the permission at its start, on the object that it names."""
+        self.grant(http, "roles/storage.objectCreator", f"serviceAccount:{serve}", PREFIX)
+        with bucket.blob("churn/2/large.bin", chunk_size=256 * 1024).open("wb") as stream:
+            stream.write(b"x" * 600_000)
+        assert len(cloud.storage.read("models", "churn/2/large.bin")) == 600_000
+        other = bucket.blob("reviews/2/large.bin")
+        with pytest.raises(google_errors.Forbidden):
+            other.create_resumable_upload_session()
+
     def test_a_member_that_does_not_exist_is_refused(self, http: httpx2.Client, bucket: storage.Bucket) -> None:
         """A bucket's policy holds to the same rules as every other."""
         body = {"bindings": [{"role": "roles/storage.objectViewer", "members": [f"serviceAccount:{SERVE}"]}]}
@@ -819,6 +837,71 @@ class TestSecrets:
             versions.access(name=f"{PROJECT}/secrets/s/versions/2").execute()
 
 
+class TestOtherClients:
+    """How clients differ that mean the same."""
+
+    def test_names_may_be_those_of_the_protobuf(self, http: httpx2.Client) -> None:
+        """Fields and parameters are taken in snake_case too, and enum values as numbers."""
+        body = {"format": 1, "cleanup_policies": {"old": {"action": "DELETE", "condition": {"tag_state": "ANY"}}}}
+        done = http.post(f"/artifactregistry/v1/{REGION}/repositories?repository_id=images", json=body).json()
+        assert done["response"]["format"] == "DOCKER"
+        assert done["response"]["cleanupPolicies"]["old"]["condition"] == {"tagState": "ANY"}
+
+    def test_fields_of_one_message_are_selected_together(self, http: httpx2.Client, cloud: CloudDouble) -> None:
+        """`items/name,items/size` means both, as gcloud asks."""
+        cloud.storage.add_bucket("models")
+        cloud.storage.write("models", "a", b"abc")
+        selected = http.get("/storage/v1/b/models/o", params={"fields": "items/name,items/size"}).json()
+        assert selected == {"items": [{"name": "a", "size": "3"}]}
+
+    def test_go_reads_over_the_xml_api(self, http: httpx2.Client, cloud: CloudDouble) -> None:
+        """An object is downloaded from /BUCKET/OBJECT, also an older generation; what is missing is 404."""
+        cloud.storage.add_bucket("models", versioning={"enabled": True})
+        first = cloud.storage.write("models", "a/b c", b"first")
+        cloud.storage.write("models", "a/b c", b"second")
+        assert http.get("/models/a/b%20c").content == b"second"
+        assert http.get("/models/a/b%20c", params={"generation": first}).content == b"first"
+        assert http.get("/models/none").status_code == 404
+        assert http.get("/nowhere/none").status_code == 404
+
+    def test_gcloud_ends_lines_with_line_feeds_alone(self, http: httpx2.Client, cloud: CloudDouble) -> None:
+        """A multipart upload may do without carriage returns, and its boundary may be in single quotes."""
+        cloud.storage.add_bucket("models")
+        parts = ("Content-Type: application/json\n\n{}", "Content-Type: text/plain\n\nhello\n")
+        body = "".join(f"--==x==\n{part}\n" for part in parts) + "--==x==--\n"
+        headers = {"Content-Type": "multipart/related; boundary='==x=='"}
+        path = "/upload/storage/v1/b/models/o?uploadType=multipart&name=a"
+        assert http.post(path, content=body, headers=headers).status_code == 200
+        assert cloud.storage.read("models", "a") == b"hello\n"
+
+    @pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not on PATH")
+    @pytest.mark.parametrize(
+        ("command", "words"),
+        [("storage ls gs://models/**", "gs://models/a/b.txt"), ("logging metrics list", "churn/requests")],
+    )
+    def test_gcloud_finds_the_double(
+        self, command: str, words: str, http: httpx2.Client, cloud: CloudDouble, tmp_path: Path
+    ) -> None:
+        """The endpoint overrides in the environment lead gcloud here."""
+        cloud.storage.add_bucket("models")
+        cloud.storage.write("models", "a/b.txt", b"")
+        http.post(METRICS, json=METRIC)
+        (tmp_path / "token").write_text("x")
+        settings = {
+            "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(tmp_path / "token"),
+            "CLOUDSDK_CONFIG": str(tmp_path / "config"),
+            "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+            "CLOUDSDK_CORE_PROJECT": cloud.project,
+            "PATH": os.environ["PATH"],
+        }
+        with Tripwire() as tripwire:
+            environment = {**settings, **tripwire.environment, **cloud.environment}
+            arguments = ["gcloud", *command.split()]
+            done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60)
+        assert words in done.stdout, done.stderr
+        assert not tripwire.hosts
+
+
 ATTRIBUTES = {
     "resource.name": "projects/_/buckets/b/objects/churn/1",
     "resource.type": "storage.googleapis.com/Object",
@@ -848,6 +931,34 @@ class TestConditions:
         with pytest.raises(CloudError) as caught:
             conditions.holds("resource.matchTag('a/b', 'c')", ATTRIBUTES)
         assert caught.value.status == 501
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ("allUsers", {"", "a@b.c"}),
+        ("allAuthenticatedUsers", {"a@b.c"}),
+        ("user:a@b.c", {"a@b.c"}),
+        ("user:x@b.c", set()),
+    ],
+)
+def test_a_caller_without_identity_is_all_users_alone(member: str, expected: set[str], cloud: CloudDouble) -> None:
+    """Who shows no identity has what allUsers has, and nothing else."""
+    resource = f"//run.googleapis.com/{REGION}/services/churn"
+    cloud.state.policies[resource] = {"version": 1, "bindings": [{"role": "roles/run.invoker", "members": [member]}]}
+    callers = (access.ANONYMOUS, "a@b.c")
+    allowed = {caller for caller in callers if access.holds(cloud.state, caller, "run.routes.invoke", resource)}
+    assert allowed == expected
+
+
+def test_what_is_declared_is_googles(cloud: CloudDouble) -> None:
+    """Every collection and every method written by hand is one of its discovery document."""
+    services = [service for service in cloud.services if isinstance(service, ResourceService)]
+    for service in services:
+        methods = {method.id: method for method in service.document.methods}
+        assert set(service.behaviour) <= set(methods)
+        assert set(service.collections) <= {method.collection for method in methods.values()}
+    assert cloud.state.collections == {prefix for service in services for prefix in service.collections}
 
 
 def test_permissions_follow_methods() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,13 @@ def tripwire() -> Iterator[Tripwire]:
 def environment(cloud: CloudDouble, tripwire: Tripwire) -> dict[str, str]:
     """Give the settings by which terraform finds the double, and nothing else."""
     return {**cloud.environment, **tripwire.environment, "TF_VAR_project": cloud.project}
+
+
+@pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not on PATH")
+def test_the_terraform_is_formatted() -> None:
+    """`terraform fmt` has nothing to change."""
+    done = subprocess.run(["terraform", "fmt", "-check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_every_resource_type_lives_and_dies(

@@ -17,6 +17,8 @@ from tests.cloud.errors import CloudError, denied
 from tests.cloud.project import Project
 from tests.cloud.schemas import Json
 
+# Who shows no identity at all: only allUsers means it too.
+ANONYMOUS = ""
 STORAGE = "storage.googleapis.com"
 PROJECTS = "cloudresourcemanager.googleapis.com"
 CUSTOM_ROLES = "iam.projects.roles"
@@ -77,6 +79,8 @@ def _needs(project: Project, call: Call, is_live: Callable[[str, str], bool]) ->
         above = name.rpartition("/")[0] if call.method.action in OF_PARENT else name
         yield permission, f"//{call.document.host}/{above}"
         return
+    if "upload_id" in call.query:
+        return  # the address of an upload under way is itself the permission to go on
     if permission.startswith("storage.buckets.") and "bucket" not in call.path:
         yield permission, f"//{PROJECTS}/projects/{project.id}"
         return
@@ -167,7 +171,9 @@ def _means(project: Project, member: str, principal: str) -> bool:
         policy = project.policies.get(f"//{PROJECTS}/projects/{project.id}", {"bindings": []})
         held = (one for one in policy["bindings"] if one["role"] == BASIC_GROUPS[kind])
         return any(_means(project, other, principal) for binding in held for other in binding["members"])
-    return member in ("allUsers", "allAuthenticatedUsers") or (kind in ("serviceAccount", "user") and name == principal)
+    if member == "allUsers" or principal == ANONYMOUS:
+        return member == "allUsers"
+    return member == "allAuthenticatedUsers" or (kind in ("serviceAccount", "user") and name == principal)
 
 
 def _is_met(condition: Json | None, resource: str) -> bool:

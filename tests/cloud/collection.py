@@ -75,15 +75,21 @@ def _nothing(*_: Any) -> None:
 
 @dataclass(frozen=True)
 class Collection:
-    """One kind of resource.
+    """One kind of resource: what its API adds to what all APIs do.
 
-    methods: the prefix of its methods' ids. new_id: where the id of a new one comes from; an API that creates with
-    PUT has it in the path. id_rule: what an id must look like. complete: adds what the server adds. check: refuses
-    what the server refuses. check_delete: refuses a deletion. effect: what happens outside of the project's state,
-    with nothing locked but the resource itself; it returns the resource as it then is. after_delete: the same for a
-    deletion. failure: the google.rpc.Status of an operation that failed although the resource was made. proto: the
-    name of its protobuf type, where operations carry it. place: the name of what another spelling means.
-    output_only: fields that the document does not mark as such. unmasked: what a patch without mask means.
+    methods: the prefix of its methods' ids; aliases: other prefixes that mean the same.
+    new_id: where the id of a new one comes from (an API that creates with PUT has it in the path); id_rule: what it
+    must look like; place: the full name that another spelling means; parent: the collection of what must exist
+    before, where the ids of the methods do not tell.
+    body, mask: where a request has the resource and the update mask; unmasked: what a patch without mask means;
+    upserts: an update makes what is missing; shown: the resource as answers have it.
+    check, check_delete: refuse what the server refuses; complete: adds what the server adds; stamps, output_only:
+    fields that only the server sets, of all and of this; fixed: fields that never change.
+    effect, after_delete: what happens outside of the project's state, with nothing locked but the resource; effect
+    returns the resource as it then is. failure: the google.rpc.Status of an operation that failed although the
+    resource was made; farewell: what a deletion answers where that is not empty.
+    schema: the name of the resource's schema, where a creation's body is another; proto: that of its protobuf type,
+    where operations carry it.
     """
 
     methods: str

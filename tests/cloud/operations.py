@@ -24,11 +24,10 @@ def finish(project: Project, call: Call, name: str, outcome: Json, failure: Json
     """Return the operation that made `outcome` of the resource `name`, or that failed with a google.rpc.Status."""
     operation = {
         "name": f"{_parent(call.document, name)}operations/{uuid.uuid4()}",
-        "metadata": {"@type": outcome["@type"]} if failure else {},
+        "metadata": {"@type": outcome["@type"]},
         "done": True,
         **({"error": failure} if failure else {"response": outcome}),
     }
-    operation = {field: value for field, value in operation.items() if value != {}}
     project.operations[f"{call.document.host}/{operation['name']}"] = operation
     return operation
 

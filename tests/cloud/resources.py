@@ -55,19 +55,15 @@ def list_resources(collection: Collection, project: Project, call: Call) -> Json
 
 def patch(collection: Collection, project: Project, call: Call) -> Json:
     """Answer patch: the fields that the mask names, or what the API means where it names none."""
-    mask = collection.mask(call) or ""
-    if call.query.get("allowMissing") and name_of(collection, project, call) not in project.resources(
-        collection.methods
-    ):
-        return update(collection, project, call)
-    if not mask.strip():
+    name, mask = name_of(collection, project, call), (collection.mask(call) or "").strip()
+    if call.query.get("allowMissing") and name not in project.resources(collection.methods):
+        return _change(collection, project, call, replaced, upserts=True)
+    if not mask:
         return _change(collection, project, call, collection.unmasked)
-    if mask.strip() == "*":
+    if mask == "*":
         return _change(collection, project, call, replaced)
-    schema = _schema(collection, call)
-    chosen = [
-        path for path in masks.paths(mask, call.document.schemas, schema) if path[0] not in _kept(collection, call)
-    ]
+    paths = masks.paths(mask, call.document.schemas, _schema(collection, call))
+    chosen = [path for path in paths if path[0] not in _kept(collection, call)]
     return _change(collection, project, call, lambda old, body: masks.masked(old, body, chosen))
 
 
@@ -75,9 +71,7 @@ def update(collection: Collection, project: Project, call: Call) -> Json:
     """Answer update: everything is as it was sent; some APIs make what does not exist yet."""
     if collection.mask(call):
         return patch(collection, project, call)
-    return _change(
-        collection, project, call, replaced, upserts=collection.upserts or bool(call.query.get("allowMissing"))
-    )
+    return _change(collection, project, call, replaced, upserts=collection.upserts)
 
 
 def delete(collection: Collection, project: Project, call: Call) -> Json | None:
@@ -156,11 +150,16 @@ def _change(
         if old is None:
             _check_parent(collection, project, name)
         change = Change(project, call, collection, name, old, now())
-        body = _writable(collection, call)
-        kept = {field: value for field, value in (old or {}).items() if field in _kept(collection, call)}
-        new = {**changed(old or {}, body), **kept}
+        new = _changed(collection, call, old or {}, changed)
         _check_fixed(collection, new, old)
         return _write(masks.without_nulls(new), change)
+
+
+def _changed(collection: Collection, call: Call, old: Json, changed: Callable[[Json, Json], Json]) -> Json:
+    """Return a resource after a change: what is fixed may be left out, what the server sets stays."""
+    fixed = {field: old[field] for field in collection.fixed if field in old}
+    kept = {field: old[field] for field in _kept(collection, call) if field in old}
+    return {**fixed, **changed(old, _writable(collection, call)), **kept}
 
 
 def _write(new: Json, change: Change) -> Json:
@@ -242,9 +241,8 @@ def _schema(collection: Collection, call: Call) -> str:
 def _kept(collection: Collection, call: Call) -> frozenset[str]:
     """Return the fields that only the server sets."""
     fields = call.document.schemas[_schema(collection, call)]["properties"]
-    return (
-        collection.stamps | collection.output_only | {name for name, field in fields.items() if field.get("readOnly")}
-    )
+    read_only = {name for name, field in fields.items() if field.get("readOnly")}
+    return collection.stamps | collection.output_only | read_only
 
 
 def _writable(collection: Collection, call: Call) -> Json:

@@ -80,7 +80,7 @@ class _Reading:
 
     def _scalar(self, schema: Json, value: Any, where: str) -> Any:
         kind, form = schema["type"], schema.get("format")
-        if "enum" in schema and isinstance(value, int):
+        if "enum" in schema and isinstance(value, int) and not isinstance(value, bool):
             value = _enum_name(schema["enum"], value)
         try:
             read = scalars.read(kind, form, value)

@@ -30,11 +30,11 @@ class ResourceService:
         """Serve `collections`; `behaviour` holds the methods written by hand, by discovery id, and goes first."""
         self.project = project
         self.document = document
-        self._behaviour = dict(behaviour or {})
-        self._collections = {
+        self.behaviour = dict(behaviour or {})
+        self.collections = {
             prefix: collection for collection in collections for prefix in (collection.methods, *collection.aliases)
         }
-        project.collections.update(self._collections)
+        project.collections.update(self.collections)
 
     def answer(self, call: Call) -> Response:
         """Carry out a call.
@@ -47,9 +47,9 @@ class ResourceService:
         return Response(204) if answer is None else json_response(self.document.select(call, answer))
 
     def _behave(self, call: Call) -> Any:
-        if call.method.id in self._behaviour:
-            return self._behaviour[call.method.id](self.project, call)
-        collection, action = self._collections.get(call.method.collection), call.method.action
+        if call.method.id in self.behaviour:
+            return self.behaviour[call.method.id](self.project, call)
+        collection, action = self.collections.get(call.method.collection), call.method.action
         if collection and action in resources.ACTIONS:
             return resources.ACTIONS[action](collection, self.project, call)
         if collection and action in IAM_ACTIONS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.cloud.collection import Change, Collection, from_query
+from tests.cloud.collection import Change, Collection, from_query, populated
 from tests.cloud.discovery import Document
 from tests.cloud.errors import invalid
 from tests.cloud.project import Project
@@ -57,6 +57,6 @@ COLLECTION = Collection(
     check=_check,
     complete=_complete,
     fixed=frozenset({"format", "mode", "kmsKeyName"}),
-    unmasked=lambda old, body: {**old, **body},
+    unmasked=populated,
     proto="google.devtools.artifactregistry.v1.Repository",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.cloud import resources
-from tests.cloud.collection import Change, Collection, from_query
+from tests.cloud.collection import Change, Collection, from_query, populated
 from tests.cloud.discovery import Call
 from tests.cloud.errors import failed_precondition, invalid
 from tests.cloud.project import Project, now
@@ -67,7 +67,7 @@ COLLECTION = Collection(
     id_rule=ID,
     check=_check,
     complete=_complete,
-    unmasked=lambda old, body: {**old, **body},
+    unmasked=populated,
     proto="google.logging.v2.LogBucket",
 )
 BEHAVIOUR = {

@@ -17,10 +17,9 @@ DESCRIPTORS = "monitoring.projects.metricDescriptors"
 KINDS = ("conditionThreshold", "conditionAbsent", "conditionMatchedLog", "conditionPrometheusQueryLanguage")
 KINDS += ("conditionMonitoringQueryLanguage", "conditionSql")
 MOST_CONDITIONS, MOST_LABELS = 6, 64
-# A whole policy with notifications of logs: https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies
 USER_METRIC = re.compile(r'metric\.type\s*=\s*"(logging\.googleapis\.com/user/[^"]+)"')
 PROMETHEUS_USER_METRIC = re.compile(r"logging_googleapis_com:user_([a-zA-Z0-9_]+)")
-RESOURCE_TYPE = re.compile(r"resource\.type\s*=|resource\.type\s*=\s*one_of")
+RESOURCE_TYPE = re.compile(r"resource\.type\s*=")
 BURN_RATE = re.compile(r'select_slo_burn_rate\(\s*"([^"]+)"')
 LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 EVALUATION_STEP_SECONDS = 30
