@@ -149,7 +149,9 @@ class CloudDouble:
     def _steps(self, request: Request, closing: threading.Event) -> Iterator[Step]:
         if request.path.startswith(control.PREFIX):
             return faults.script(control.answer(self, request), None)
-        request = request.identified()
+        if request.path == oauth.PATH:
+            return faults.script(oauth.answer(request), None)
+        request = oauth.identify(request)
         request = xml.as_json(request, self.storage.state.buckets) or request
         service, match = self._find(request)
         entry = _entry(request, match)

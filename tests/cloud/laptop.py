@@ -67,10 +67,9 @@ def main() -> int:
 
 def show(cloud: CloudDouble, environment: Mapping[str, str], model: str) -> None:
     """Apply, train, release and call; print what came of each."""
-    variables = hcl2.loads(VARIABLES.read_text(encoding="utf-8"))
-    store = f"gs://{_text(variables['model_bucket'])}"
-    repository = f"{_text(variables['region'])}-docker.pkg.dev/{cloud.project}/{_text(variables['prefix'])}"
-    service = f"projects/{cloud.project}/locations/{_text(variables['region'])}/services/{_text(variables['prefix'])}-{model}"
+    region, prefix, store = _variable("region"), _variable("prefix"), f"gs://{_variable('model_bucket')}"
+    repository = f"{region}-docker.pkg.dev/{cloud.project}/{prefix}"
+    service = f"projects/{cloud.project}/locations/{region}/services/{prefix}-{model}"
     with _step("bucket of the state", "make bootstrap"):
         _run([sys.executable, "infra/bootstrap.py", str(VARIABLES)], environment)
     with _step("the cloud around the models", "terraform apply") as done:
@@ -94,8 +93,7 @@ def _apply(environment: Mapping[str, str]) -> str:
     shutil.copytree(ROOT / "models", WORK / "models", ignore=shutil.ignore_patterns("__pycache__"))
     if shutil.which("terraform") is None:
         raise CannotGoOn("terraform is not on PATH: https://developer.hashicorp.com/terraform/install")
-    bucket = _text(hcl2.loads(VARIABLES.read_text(encoding="utf-8"))["state_bucket"])
-    _terraform(folder, environment, "init", f"-backend-config=bucket={bucket}")
+    _terraform(folder, environment, "init", f"-backend-config=bucket={_variable('state_bucket')}")
     said = _terraform(folder, environment, "apply", "-auto-approve", f"-var-file={VARIABLES.name}")
     return next(line for line in said.splitlines() if line.startswith("Apply complete"))
 
@@ -140,7 +138,7 @@ def _say_what_to_try(cloud: CloudDouble, url: str, model: str, answer: str) -> N
     token = f"$(curl -s '{cloud.url}/_double/token?audience={url}')"
     logs = f"gcloud logging read 'jsonPayload.kind=prediction' --project {cloud.project} --limit 3"
     python = Path(sys.executable).relative_to(ROOT) if Path(sys.executable).is_relative_to(ROOT) else sys.executable
-    store = f"--store gs://{_text(hcl2.loads(VARIABLES.read_text(encoding='utf-8'))['model_bucket'])}"
+    store = f"--store gs://{_variable('model_bucket')}"
     print(f"""
 {model} answers at {url}
   {answer.strip()}
@@ -158,11 +156,11 @@ To try, from another terminal:
 @contextlib.contextmanager
 def _cloud(port: int) -> Iterator[tuple[CloudDouble, dict[str, str]]]:
     """Run a double with an empty project, and a proxy that lets nothing leave; yield the environment of programs."""
-    project = _text(hcl2.loads(VARIABLES.read_text(encoding="utf-8"))["project"])
+    project = _variable("project")
     with Tripwire() as tripwire, CloudDouble(port=port, project=project, apis=FRESH_APIS) as cloud:
         settings = {**cloud.environment, **tripwire.environment, "GOOGLE_OAUTH_ACCESS_TOKEN": "local"}
-        settings |= {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(WORK / "token")}
-        settings |= {"CLOUDSDK_CORE_PROJECT": project}
+        settings |= {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "CLOUDSDK_CORE_PROJECT": project}
+        settings["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"] = str(WORK / "token")
         (WORK / "token").write_text("local", encoding="utf-8")
         SETTINGS.write_text("".join(f"export {name}={value}\n" for name, value in settings.items()), encoding="utf-8")
         print(f"A Google Cloud on this machine: {cloud.url}, project {project}", flush=True)
@@ -198,8 +196,9 @@ def _run(command: list[str], environment: Mapping[str, str]) -> str:
     return str(done.stdout)
 
 
-def _text(value: str) -> str:
-    return value.strip('"')
+def _variable(name: str) -> str:
+    """Return what the environment's file says of a variable."""
+    return str(hcl2.loads(VARIABLES.read_text(encoding="utf-8"))[name]).strip('"')
 
 
 if __name__ == "__main__":
