@@ -33,6 +33,7 @@ from tests.cloud.run.fronts import LARGEST_BYTES
 from tests.cloud.run.instances import SYSTEM, Origin, severity_of
 from tests.cloud.run.request_log import RequestEntry
 from tests.cloud.run.runtime import CloudRun
+from tests.cloud.run.services import bounds
 from tests.cloud.run.traffic import LATEST, REVISION
 from tests.server import ROOT
 
@@ -54,14 +55,12 @@ class Cloud:
         self.invokers: set[str] = {ALICE}
         self.lines: list[tuple[Origin, str, str]] = []
         self.entries: list[RequestEntry] = []
+        listeners = {"lines": lambda *line: self.lines.append(line), "requested": self.entries.append}
         self.run = CloudRun(
             images=images,
             platform_environment=lambda account: {"WHO": account},
             allowed=lambda service, who: who in self.invokers or service in self.public,
-            lines=lambda *line: self.lines.append(line),
-            requested=self.entries.append,
-            seed=6,
-            **options,
+            **{"seed": 6, **listeners, **options},
         )
 
     def printed(self, stream: str, service: str = "") -> list[str]:
@@ -383,6 +382,8 @@ def test_latest_follows_and_named_revisions_stay(service: Deployed) -> None:
         old,
         service.latest,
     ]
+    with pytest.raises(CloudError, match="cannot be deleted"):
+        service.cloud.run.delete_revision(service.name, old)
     uri = service.status["uri"]
     service.deploy(template={"labels": {"v": "3"}}, traffic=[{"type": LATEST, "percent": 100, "tag": "newest"}])
     assert service.status["uri"] == uri
@@ -459,6 +460,28 @@ def _suffix(service: Deployed) -> str:
     return str(service.cloud.run.revisions(service.name)[-1]["name"][-3:])
 
 
+@pytest.mark.parametrize(
+    ("service", "revision", "percent", "serves", "expected"),
+    [
+        ({}, {}, 100, True, (0, 100)),
+        ({}, {"minInstanceCount": 2, "maxInstanceCount": 3}, 0, True, (2, 3)),
+        ({}, {"minInstanceCount": 2, "maxInstanceCount": 3}, 0, False, (0, 3)),
+        ({"minInstanceCount": 4}, {}, 25, True, (1, 100)),
+        ({"minInstanceCount": 4}, {}, 0, True, (0, 100)),
+        ({"minInstanceCount": 4, "maxInstanceCount": 5}, {"minInstanceCount": 1}, 50, True, (2, 3)),
+        ({"maxInstanceCount": 5}, {}, 0, True, (0, 1)),
+        ({"scalingMode": "MANUAL", "manualInstanceCount": 4}, {"minInstanceCount": 9}, 50, True, (2, 2)),
+    ],
+    ids=["default", "tagged", "unreached", "share", "no-share", "both", "tag-below-ceiling", "manual"],
+)
+def test_a_services_scaling_is_shared_by_percent(
+    service: Json, revision: Json, percent: int, serves: bool, expected: tuple[int, int]
+) -> None:
+    """A revision's own bounds hold while it can be reached; the service's are divided by the traffic."""
+    found = bounds(service, revision, percent, serves=serves)
+    assert (found.minimum, found.maximum) == expected
+
+
 def test_idle_instances_stop_but_for_the_minimum(service: Deployed) -> None:
     """Scaling down keeps the minimum, which is replaced when it dies; the next request starts what is missing."""
     service.deploy(template={"scaling": {"minInstanceCount": 1}})
@@ -494,6 +517,22 @@ def test_a_container_that_dies_is_503_in_the_log(service: Deployed) -> None:
     assert entry.origin.instance_id
     assert service.get().json()["pid"] != before
     wait_for(lambda: "Container called exit(3)." in service.cloud.printed(SYSTEM, service.id))
+
+
+def test_a_dead_container_gets_no_further_request(images: Images, tmp_path: Path) -> None:
+    """However late the end of a process is worked off, nobody after the request that it failed is sent to it."""
+    worked_off = threading.Event()
+
+    def log(*line: Any) -> None:
+        if line[-1].startswith("Container called exit"):
+            worked_off.wait(GIVES_UP_SECONDS)
+
+    cloud = Cloud(images, lines=log)
+    service = Deployed(cloud, "late", tmp_path / "gate")
+    with cloud.run:
+        service.deploy()
+        assert [service.get(path).status_code for path in ("/exit", "/")] == [503, 200]
+        worked_off.set()
 
 
 def test_a_container_that_does_not_end_is_killed(service: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
