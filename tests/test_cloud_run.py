@@ -28,11 +28,11 @@ from tests.cloud.errors import CloudError
 from tests.cloud.registry.images import HELLO, ImageNotFound, Images, copy_function
 from tests.cloud.run import instances, pools
 from tests.cloud.run.callers import make_token
+from tests.cloud.run.cloud_run import CloudRun
 from tests.cloud.run.conditions import operation_error
 from tests.cloud.run.fronts import LARGEST_BYTES
 from tests.cloud.run.instances import SYSTEM, Origin, severity_of
 from tests.cloud.run.request_log import RequestEntry
-from tests.cloud.run.runtime import CloudRun
 from tests.cloud.run.services import bounds
 from tests.cloud.run.traffic import LATEST, REVISION
 from tests.server import ROOT
@@ -311,6 +311,17 @@ def test_an_explicit_name_is_taken_once(service: Deployed) -> None:
     assert caught.value.status == 400
 
 
+def test_a_name_that_was_decided_elsewhere_is_taken(service: Deployed) -> None:
+    """A service that says which revision is its latest gets that one, made where it is not there yet."""
+    name = f"{service.name}/revisions/{service.id}-00007-abc"
+    for generation in ("1", "2"):
+        assert service.deploy(latestCreatedRevision=name, generation=generation)["latestReadyRevision"] == name
+    assert service.cloud.counts(service.id) == [1]
+    forced = f"{service.name}/revisions/{service.id}-00008-abc"
+    assert service.deploy(latestCreatedRevision=forced)["latestReadyRevision"] == forced
+    assert service.get().json()["environment"]["K_REVISION"] == f"{service.id}-00008-abc"
+
+
 def test_a_missing_image_fails_the_revision(service: Deployed) -> None:
     """A service whose image nobody pushed is there, not ready, and says which image it misses."""
     status = service.deploy({"image": f"{CONTAINER}:unknown"})
@@ -318,8 +329,7 @@ def test_a_missing_image_fails_the_revision(service: Deployed) -> None:
         f"Revision '{service.latest}' is not ready and cannot serve traffic. Image '{CONTAINER}:unknown' not found."
     )
     assert operation_error(status["terminalCondition"]) == {"code": 5, "message": message}
-    assert "latestReadyRevision" not in status
-    assert "observedGeneration" not in status
+    assert (status["latestReadyRevision"], status["observedGeneration"]) == ("", "0")
     assert service.get().status_code == 404
     service.deploy()
     assert service.get().status_code == 200

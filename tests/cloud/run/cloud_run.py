@@ -66,6 +66,7 @@ class CloudRun:
     def deploy(self, service: Json, old: Json | None = None) -> Json:
         """Bring a service to what its GoogleCloudRunV2Service says; return the fields that only the server writes.
 
+        The revision is the one that `latestCreatedRevision` names, else a new one where the template changed.
         Blocks until a new revision is ready or has failed. A failure is in `terminalCondition`, see
         conditions.operation_error; what was served before then goes on being served.
 
