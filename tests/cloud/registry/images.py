@@ -60,7 +60,7 @@ class Images:
     """The registry's content, below one folder; Google's public hello image is there from the start."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._packages: dict[str, _Package] = {}
         self._lock = threading.Lock()
         self.push(HELLO_FOLDER, HELLO, command=("python", "-S", "hello.py"), environment={})
@@ -132,7 +132,7 @@ class Images:
         return sorted(tag for tag, of in self._packages[name].tags.items() if of == digest)
 
     def _keep(self, folder: Path, digest: str) -> Path:
-        kept = self._folder / digest.removeprefix("sha256:")
+        kept = self.folder / digest.removeprefix("sha256:")
         if not kept.exists():
             shutil.copytree(folder, kept, ignore=shutil.ignore_patterns(BYTE_CODE))
             # As the buildpacks do: otherwise every first start of an image pays for it.

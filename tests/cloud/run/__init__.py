@@ -1,1 +1,1 @@
-"""Cloud Run: its Admin API, and behind it revisions that are real processes."""
+"""Cloud Run's Admin API: services and their revisions."""

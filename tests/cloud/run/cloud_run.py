@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -44,11 +41,11 @@ class CloudRun:
         `lines` gets where a line came from, its stream (stdout, stderr or varlog/system) and the line; `requested` gets
         the entry of the request log. Both are called from many threads. `seed` makes traffic splits repeatable.
         """
-        self._home = Path(tempfile.mkdtemp(prefix="run-"))
+        # Not the caller's: what lies there (credentials, settings of tools) is in no container.
+        home = images.folder / "home"
+        home.mkdir(exist_ok=True)
         self._guard = Guard()
-        self._platform = Platform(
-            images, platform_environment, allowed, lines, requested, self._home, self._guard, seed
-        )
+        self._platform = Platform(images, platform_environment, allowed, lines, requested, home, self._guard, seed)
         self._idle_seconds = idle_seconds
         self._services: dict[str, Service] = {}
         self._closing = threading.Event()
@@ -66,6 +63,7 @@ class CloudRun:
     def deploy(self, service: Json, old: Json | None = None) -> Json:
         """Bring a service to what its GoogleCloudRunV2Service says; return the fields that only the server writes.
 
+        A new revision is made where the template changed.
         Blocks until a new revision is ready or has failed. A failure is in `terminalCondition`, see
         conditions.operation_error; what was served before then goes on being served.
 
@@ -116,7 +114,6 @@ class CloudRun:
         for name in list(self._services):
             self.remove(name)
         self._guard.close()
-        shutil.rmtree(self._home, ignore_errors=True)
 
     def _service(self, name: str) -> Service:
         service = self._services.get(name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tests.cloud.run.instances import Instance
 from tests.cloud.run.probes import Verdict
-from tests.cloud.run.spec import Spec
+from tests.cloud.run.specs import Spec
 
 # Cloud Run lets a request wait for 3.5 times the average startup, or for this long where that is longer.
 LEAST_PATIENCE_SECONDS = 10.0

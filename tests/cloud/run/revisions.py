@@ -15,7 +15,7 @@ from tests.cloud.run.conditions import READY, Failure, condition, image_missing,
 from tests.cloud.run.instances import SYSTEM, Instance, Origin
 from tests.cloud.run.platform import Platform
 from tests.cloud.run.pools import ROLLOUT, Pool
-from tests.cloud.run.spec import read_template
+from tests.cloud.run.specs import read_template
 from tests.cloud.schemas import Json
 
 # Who deployed is noted on a template, but makes no revision; a name is compared by itself.
@@ -99,9 +99,14 @@ class Revision:
         return instance
 
 
+def short_name(revision: str | None) -> str:
+    """Return the last part of a revision's name, nothing for none."""
+    return (revision or "").rpartition("/")[2]
+
+
 def name_revision(service: str, number: int, template: Json) -> str:
     """Return the name that a template asks for, else one of Cloud Run's; raises CloudError: 400 for a bad name."""
-    asked: str = template.get("revision", "").rpartition("/")[2]
+    asked = short_name(template.get("revision"))
     if not asked:
         return f"{service}-{number:05}-{''.join(secrets.choice(string.ascii_lowercase) for _ in range(3))}"
     if not NAME.fullmatch(asked) or not asked.startswith(f"{service}-"):

@@ -14,7 +14,7 @@ from tests.cloud.run.fronts import Front
 from tests.cloud.run.instances import Origin
 from tests.cloud.run.platform import Platform
 from tests.cloud.run.pools import Bounds, PoolFacts
-from tests.cloud.run.revisions import Revision, already_exists, name_revision
+from tests.cloud.run.revisions import Revision, already_exists, name_revision, short_name
 from tests.cloud.run.traffic import Routes
 from tests.cloud.schemas import Json
 
@@ -45,7 +45,7 @@ class Service:
         self._made = 0
         self._routes = Routes()
         self._targets: list[Json] = []
-        self._observed_generation: str | None = None
+        self._observed_generation = "0"
         self._deploying = threading.Lock()
         self._fronts = {"": Front(self, "", platform)}
 
@@ -76,7 +76,7 @@ class Service:
             self.settings = settings
             failure = self._route(targets)
             if revision.failure is None and failure is None:
-                self._observed_generation = settings.get("generation")
+                self._observed_generation = settings["generation"]
             return self._status(revision, failure)
 
     def revisions(self) -> list[Json]:
@@ -124,7 +124,7 @@ class Service:
 
     def _find_or_make(self, template: Json) -> Revision:
         latest = self._latest()
-        asked = template.get("revision", "").rpartition("/")[2]
+        asked = short_name(template.get("revision"))
         if latest and latest.is_made_of(template) and asked in ("", latest.name):
             return latest
         known = self._revisions.get(asked)
@@ -180,9 +180,11 @@ class Service:
 
     def _status(self, latest: Revision, unroutable: Failure | None) -> Json:
         ready = self._latest(ready=True)
-        status = {
+        return {
             "reconciling": False,
             "latestCreatedRevision": self._full(latest),
+            "latestReadyRevision": self._full(ready) if ready else "",
+            "observedGeneration": self._observed_generation,
             "terminalCondition": condition(READY, latest.failure or unroutable),
             "conditions": [
                 condition("RoutesReady", unroutable),
@@ -192,11 +194,6 @@ class Service:
             "urls": [self.uri],
             "trafficStatuses": [self._target_status(target) for target in self._targets],
         }
-        if ready is not None:
-            status["latestReadyRevision"] = self._full(ready)
-        if self._observed_generation is not None:
-            status["observedGeneration"] = self._observed_generation
-        return status
 
     def _target_status(self, target: Json) -> Json:
         tag = target.get("tag")
