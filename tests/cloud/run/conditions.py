@@ -7,11 +7,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from tests.cloud.run.instances import Origin
-<<<<<<< HEAD
 from tests.cloud.run.specs import Spec
-=======
-from tests.cloud.run.specs import Spec
->>>>>>> runtime
 from tests.cloud.schemas import Json
 
 READY = "Ready"

@@ -20,11 +20,7 @@ from tests.cloud.registry.images import Image
 from tests.cloud.run import probes
 from tests.cloud.run.guard import Guard
 from tests.cloud.run.probes import HOST, Verdict
-<<<<<<< HEAD
 from tests.cloud.run.specs import Spec
-=======
-from tests.cloud.run.specs import Spec
->>>>>>> runtime
 
 SYSTEM = "varlog/system"
 STOP_SECONDS = 10.0
