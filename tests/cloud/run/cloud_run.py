@@ -60,10 +60,10 @@ class CloudRun:
     ) -> None:
         self.close()
 
-    def deploy(self, service: Json, old: Json | None = None) -> Json:
+    def deploy(self, service: Json, *, forced: bool = False) -> Json:
         """Bring a service to what its GoogleCloudRunV2Service says; return the fields that only the server writes.
 
-        A new revision is made where the template changed.
+        A new revision is made where the template changed, or is forced.
         Blocks until a new revision is ready or has failed. A failure is in `terminalCondition`, see
         conditions.operation_error; what was served before then goes on being served.
 
@@ -75,7 +75,7 @@ class CloudRun:
             current = self._services.setdefault(name, known or Service(name, self._platform))
             self._sweep_from_now_on()
         try:
-            return current.deploy(service)
+            return current.deploy(service, forced=forced)
         except CloudError:
             if known is None:
                 self.remove(name)

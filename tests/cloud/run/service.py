@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from tests.cloud import operations
+from tests.cloud import operations, pages
 from tests.cloud.collection import Change, Collection, from_query
 from tests.cloud.discovery import Call, Document
-from tests.cloud.errors import not_found
+from tests.cloud.errors import denied, not_found, unimplemented
+from tests.cloud.policies import SERVICE_ACCOUNTS
 from tests.cloud.project import Project
 from tests.cloud.run import template, traffic
 from tests.cloud.run.cloud_run import CloudRun
@@ -33,7 +34,7 @@ def _services(cloud_run: CloudRun) -> Collection:
         id_rule=ID,
         check=_check,
         complete=_complete,
-        effect=lambda service, change: {**service, **cloud_run.deploy(service, change.old)},
+        effect=lambda service, change: {**service, **cloud_run.deploy(service, forced=_is_forced(change))},
         after_delete=lambda change: cloud_run.remove(change.name),
         failure=lambda service: operation_error(service["terminalCondition"]),
         farewell=lambda change: {**(change.old or {}), "deleteTime": change.moment},
@@ -43,7 +44,20 @@ def _services(cloud_run: CloudRun) -> Collection:
 
 def _check(new: Json, change: Change) -> None:
     template.check(new.get("template") or {})
+    _check_account(new["template"].get("serviceAccount") or "", change.project)
     traffic.read_targets(new)
+
+
+def _check_account(email: str, project: Project) -> None:
+    """Refuse one of this project's own accounts that is not there, in the words for those that may not be used."""
+    is_ours = email.endswith(f"@{project.id}.iam.gserviceaccount.com")
+    if is_ours and f"projects/{project.id}/serviceAccounts/{email}" not in project.resources(SERVICE_ACCOUNTS):
+        text = f"Permission 'iam.serviceaccounts.actAs' denied on service account {email} (or it may not exist)."
+        raise denied(text)
+
+
+def _is_forced(change: Change) -> bool:
+    return bool(change.call.query.get("forceNewRevision"))
 
 
 def _complete(new: Json, change: Change) -> Json:
@@ -68,7 +82,12 @@ def _caller(change: Change) -> str:
 
 def _revisions(cloud_run: CloudRun) -> dict[str, Behaviour]:
     def list_revisions(project: Project, call: Call) -> Json:
-        return {"revisions": cloud_run.revisions(_canonical(project, call))}
+        service = _canonical(project, call).removesuffix("/revisions")
+        if service.endswith("/-"):
+            raise unimplemented("the revisions of every service in one list")
+        found = cloud_run.revisions(service)
+        page = pages.cut({(index,): revision for index, revision in enumerate(found)}, call.query)
+        return {"revisions": page.values, **({"nextPageToken": page.token} if page.token else {})}
 
     def get(project: Project, call: Call) -> Json:
         service, _, name = _canonical(project, call).partition("/revisions/")
