@@ -227,6 +227,11 @@ def changed(base: Json, **fields: Any) -> Json:
     return {**base, **fields}
 
 
+def limited(**limits: str) -> Json:
+    """Return a service of Cloud Run whose container has these limits."""
+    return {"template": {"containers": [{"image": "x", "resources": {"limits": limits}}]}}
+
+
 class TestRefusals:
     """What Google would not take."""
 
@@ -364,6 +369,25 @@ class TestRefusals:
                 "INVALID_ARGUMENT",
                 "reserved",
                 id="run-reserved-variable",
+            ),
+            pytest.param(
+                f"{SERVICES}?serviceId=churn", limited(cpu="3"), 400, "INVALID_ARGUMENT", "for cpu", id="run-cpu"
+            ),
+            pytest.param(
+                f"{SERVICES}?serviceId=churn",
+                limited(cpu="4", memory="2047Mi"),
+                400,
+                "INVALID_ARGUMENT",
+                "memory must be at least 2048Mi",
+                id="run-memory",
+            ),
+            pytest.param(
+                f"{SERVICES}?serviceId=churn",
+                limited(memory="lots"),
+                400,
+                "INVALID_ARGUMENT",
+                "lots",
+                id="run-quantity",
             ),
             pytest.param(f"{SERVICES}?serviceId=Churn", SERVICE, 400, "INVALID_ARGUMENT", "Churn", id="run-name"),
         ],
@@ -764,6 +788,17 @@ class TestRun:
         (revision,) = revisions.list_revisions(parent=service.name)
         assert revision.name == service.latest_ready_revision
         assert revisions.get_revision(name=revision.name) == revision
+
+    def test_probes_are_completed(self, client: run_v2.ServicesClient, service: run_v2.Service) -> None:
+        """A probe gets port, path and times; without a startup probe there is one all the same."""
+        probe = run_v2.Probe(http_get=run_v2.HTTPGetAction())
+        service.template.containers[0].startup_probe = None
+        service.template.containers[0].liveness_probe = probe
+        container = client.update_service(service=service).result().template.containers[0]
+        assert container.liveness_probe.http_get == run_v2.HTTPGetAction(path="/", port=8080)
+        assert (container.liveness_probe.period_seconds, container.liveness_probe.timeout_seconds) == (10, 1)
+        assert container.startup_probe.tcp_socket.port == 8080
+        assert container.startup_probe.period_seconds == 240
 
     def test_only_another_template_makes_a_revision(
         self, client: run_v2.ServicesClient, service: run_v2.Service

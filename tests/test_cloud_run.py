@@ -25,15 +25,17 @@ from function.contract import Pin
 from lifecycle.pinning import write_pin
 from lifecycle.versions import Version
 from tests.cloud.errors import CloudError
+from tests.cloud.logging.entries import Origin, RequestFacts
 from tests.cloud.oauth import identity_token
+from tests.cloud.project import project_number
 from tests.cloud.registry.images import HELLO, ImageNotFound, Images, copy_function
 from tests.cloud.run import instances, pools
 from tests.cloud.run.cloud_run import CloudRun
 from tests.cloud.run.conditions import operation_error
 from tests.cloud.run.fronts import LARGEST_BYTES
-from tests.cloud.run.instances import SYSTEM, Origin, severity_of
-from tests.cloud.run.request_log import RequestEntry
+from tests.cloud.run.instances import SYSTEM, severity_of
 from tests.cloud.run.services import bounds
+from tests.cloud.run.template import completed
 from tests.cloud.run.traffic import LATEST, REVISION
 from tests.server import ROOT
 
@@ -54,7 +56,7 @@ class Cloud:
         self.public: set[str] = set()
         self.invokers: set[str] = {ALICE}
         self.lines: list[tuple[Origin, str, str]] = []
-        self.entries: list[RequestEntry] = []
+        self.entries: list[RequestFacts] = []
         listeners = {"lines": lambda *line: self.lines.append(line), "requested": self.entries.append}
         self.run = CloudRun(
             images=images,
@@ -67,7 +69,7 @@ class Cloud:
         """Return the lines of a stream so far, of one service or of all."""
         return [line for origin, name, line in list(self.lines) if name == stream and service in ("", origin.service)]
 
-    def last_entry(self, service: str) -> RequestEntry:
+    def last_entry(self, service: str) -> RequestFacts:
         """Return the latest entry of a service in the request log."""
         return [entry for entry in self.entries if entry.origin.service == service][-1]
 
@@ -100,7 +102,8 @@ class Deployed:
         variables = [{"name": name, "value": value} for name, value in {"GATE": str(self.gate), **(env or {})}.items()]
         full = {"image": CONTAINER, "env": variables, **(container or {})}
         settings = {"name": self.name, "generation": str(next(self._generation)), **service}
-        self.status = self.cloud.run.deploy({**settings, "template": {"containers": [full], **(template or {})}})
+        complete = completed({"containers": [full], **(template or {})}, project_number("local-project"))
+        self.status = self.cloud.run.deploy({**settings, "template": complete})
         return self.status
 
     def get(self, path: str = "/", **options: Any) -> httpx2.Response:

@@ -17,12 +17,12 @@ from tests.cloud.discovery import Call, Document, Match
 from tests.cloud.errors import CloudError, played
 from tests.cloud.faults import Ending, Fault, Faults, Step
 from tests.cloud.journal import Entry, Journal
+from tests.cloud.logging.entries import Origin
 from tests.cloud.messages import Request, Response, error_response, text_response
 from tests.cloud.project import Project, apis_of
 from tests.cloud.registry.images import Images
 from tests.cloud.run import instances
 from tests.cloud.run.cloud_run import IDLE_SECONDS, CloudRun
-from tests.cloud.run.instances import Origin
 from tests.cloud.schemas import Json
 from tests.cloud.server import HOST, Server
 from tests.cloud.signals import Signals

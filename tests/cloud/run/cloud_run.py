@@ -10,8 +10,7 @@ from tests.cloud.errors import CloudError, not_found
 from tests.cloud.registry.images import Images
 from tests.cloud.run.guard import Guard
 from tests.cloud.run.instances import Lines
-from tests.cloud.run.platform import Allowed, Environment, Platform
-from tests.cloud.run.request_log import Requested
+from tests.cloud.run.platform import Allowed, Environment, Platform, Requested
 from tests.cloud.run.services import RevisionFacts, Service
 from tests.cloud.schemas import Json
 
@@ -39,7 +38,8 @@ class CloudRun:
         `platform_environment` gives the variables with which a service account's containers find the rest of the cloud.
         `allowed` tells whether a principal (an email address; None is everybody) may invoke a service (by full name).
         `lines` gets where a line came from, its stream (stdout, stderr or varlog/system) and the line; `requested` gets
-        the entry of the request log. Both are called from many threads. `seed` makes traffic splits repeatable.
+        what the request log says of a request. Both are called from many threads.
+        `seed` makes traffic splits repeatable.
         """
         # Not the caller's: what lies there (credentials, settings of tools) is in no container.
         home = images.folder / "home"
@@ -63,6 +63,7 @@ class CloudRun:
     def deploy(self, service: Json, *, forced: bool = False) -> Json:
         """Bring a service to what its GoogleCloudRunV2Service says; return the fields that only the server writes.
 
+        Its template is complete, as template.completed makes it.
         A new revision is made where the template changed, or is forced.
         Blocks until a new revision is ready or has failed. A failure is in `terminalCondition`, see
         conditions.operation_error; what was served before then goes on being served.

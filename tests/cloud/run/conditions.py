@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import quote
 
-from tests.cloud.run.instances import Origin
+from tests.cloud.logging.entries import Origin
+from tests.cloud.project import now
 from tests.cloud.run.specs import Spec
 from tests.cloud.schemas import Json
 
@@ -81,8 +81,3 @@ def operation_error(terminal: Json) -> Json | None:
         return None
     codes = {"CONTAINER_MISSING": NOT_FOUND, "REVISION_FAILED": INTERNAL}
     return {"code": codes.get(terminal.get("reason", ""), FAILED_PRECONDITION), "message": terminal["message"]}
-
-
-def now() -> str:
-    """Return this moment as the API writes it."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

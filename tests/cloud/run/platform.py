@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cloud.logging.entries import RequestFacts
 from tests.cloud.registry.images import Images
 from tests.cloud.run.guard import Guard
 from tests.cloud.run.instances import Lines
-from tests.cloud.run.request_log import Requested
 
 Environment = Callable[[str], Mapping[str, str]]
 Allowed = Callable[[str, str | None], bool]
+Requested = Callable[[RequestFacts], None]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tests.cloud.project import Project
 from tests.cloud.run import template, traffic
 from tests.cloud.run.cloud_run import CloudRun
 from tests.cloud.run.conditions import operation_error
+from tests.cloud.run.specs import read_template
 from tests.cloud.schemas import Json
 from tests.cloud.service import Behaviour, ResourceService
 
@@ -62,10 +63,11 @@ def _is_forced(change: Change) -> bool:
 
 def _complete(new: Json, change: Change) -> Json:
     """Return a service with defaults; what only its deployment knows comes from there."""
-    old = change.old or {}
+    old, complete = change.old or {}, template.completed(new["template"], change.project.number)
+    read_template(complete, change.id)  # a trial, too, is refused what the double cannot do
     return {
         **new,
-        "template": template.completed(new["template"], change.project.number),
+        "template": complete,
         "creator": old.get("creator") or _caller(change),
         "lastModifier": _caller(change),
         "ingress": new.get("ingress") or "INGRESS_TRAFFIC_ALL",

@@ -8,10 +8,10 @@ import threading
 from dataclasses import dataclass, replace
 
 from tests.cloud.errors import invalid, not_found
+from tests.cloud.logging.entries import Origin
 from tests.cloud.run import traffic
 from tests.cloud.run.conditions import READY, Failure, condition, revision_missing
 from tests.cloud.run.fronts import Front
-from tests.cloud.run.instances import Origin
 from tests.cloud.run.platform import Platform
 from tests.cloud.run.pools import Bounds, PoolFacts
 from tests.cloud.run.revisions import Revision, already_exists, name_revision, short_name
