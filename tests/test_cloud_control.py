@@ -902,6 +902,67 @@ class TestSecrets:
             versions.access(name=f"{PROJECT}/secrets/s/versions/2").execute()
 
 
+class TestImages:
+    """Artifact Registry shows what was pushed."""
+
+    @pytest.fixture
+    def repository(self, http: httpx2.Client) -> str:
+        """Give the full name of a new repository."""
+        http.post(f"/artifactregistry/v1/{REGION}/repositories?repositoryId=pilot", json={"format": "DOCKER"})
+        return f"{REGION}/repositories/pilot"
+
+    def test_what_was_pushed_is_listed(
+        self, repository: str, cloud: CloudDouble, build_client: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        """An image is a Docker image and a version of its package, with its tags; other repositories' are not there."""
+        (tmp_path / "main.py").write_text("print()")
+        name = "europe-west6-docker.pkg.dev/local-project/pilot/churn"
+        first = cloud.images.push(tmp_path, name, ("latest", "v1"))
+        cloud.images.push(tmp_path, name.replace("/pilot/", "/other/"))
+        (tmp_path / "main.py").write_text("print(2)")
+        second = cloud.images.push(tmp_path, name)
+        api = build_client("artifactregistry", "v1").projects().locations().repositories()
+        shown = {
+            one["uri"]: one.get("tags") for one in api.dockerImages().list(parent=repository).execute()["dockerImages"]
+        }
+        assert shown == {f"{name}@{first}": ["v1"], f"{name}@{second}": ["latest"]}
+        image = api.dockerImages().get(name=f"{repository}/dockerImages/churn@{first}").execute()
+        assert image["imageSizeBytes"] == "7"
+        (package,) = api.packages().list(parent=repository).execute()["packages"]
+        versions = api.packages().versions().list(parent=package["name"]).execute()["versions"]
+        assert {one["name"] for one in versions} == {f"{package['name']}/versions/{one}" for one in (first, second)}
+        tags = api.packages().tags().list(parent=package["name"]).execute()["tags"]
+        assert {one["name"].rpartition("/")[2]: one["version"].rpartition("/")[2] for one in tags} == {
+            "latest": second,
+            "v1": first,
+        }
+        assert api.get(name=repository).execute()["sizeBytes"] == "15"
+
+    def test_pages_and_slashes(
+        self, repository: str, cloud: CloudDouble, build_client: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        """Lists come in pages, and a slash in a name is escaped."""
+        (tmp_path / "main.py").write_text("print()")
+        for name in ("a/b", "c"):
+            cloud.images.push(tmp_path, f"europe-west6-docker.pkg.dev/local-project/pilot/{name}")
+        packages = build_client("artifactregistry", "v1").projects().locations().repositories().packages()
+        page = packages.list(parent=repository, pageSize=1).execute()
+        assert [one["name"] for one in page["packages"]] == [f"{repository}/packages/a%2Fb"]
+        assert packages.get(name=f"{repository}/packages/a%2Fb").execute() == page["packages"][0]
+        rest = packages.list(parent=repository, pageSize=1, pageToken=page["nextPageToken"]).execute()
+        assert [one["name"] for one in rest["packages"]] == [f"{repository}/packages/c"]
+        assert "nextPageToken" not in rest
+
+    def test_what_is_not_there_is_404(self, repository: str, build_client: Callable[..., Any]) -> None:
+        """Neither a missing repository nor a missing image answers; an empty repository lists nothing."""
+        images = build_client("artifactregistry", "v1").projects().locations().repositories().dockerImages()
+        assert images.list(parent=repository).execute() == {}
+        with pytest.raises(HttpError, match="404"):
+            images.list(parent=f"{REGION}/repositories/none").execute()
+        with pytest.raises(HttpError, match="404"):
+            images.get(name=f"{repository}/dockerImages/churn@sha256:{'0' * 64}").execute()
+
+
 class TestOtherClients:
     """How clients differ that mean the same."""
 

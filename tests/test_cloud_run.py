@@ -24,11 +24,11 @@ import pytest
 from function.contract import Pin
 from lifecycle.pinning import write_pin
 from lifecycle.versions import Version
+from tests.cloud.artifactregistry.images import HELLO, ImageNotFound, Images, copy_function
 from tests.cloud.errors import CloudError
 from tests.cloud.logging.entries import Origin, RequestFacts
 from tests.cloud.oauth import identity_token
 from tests.cloud.project import project_number
-from tests.cloud.registry.images import HELLO, ImageNotFound, Images, copy_function
 from tests.cloud.run import instances, pools
 from tests.cloud.run.cloud_run import CloudRun
 from tests.cloud.run.conditions import operation_error

@@ -6,8 +6,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from tests.cloud.artifactregistry.images import Images
 from tests.cloud.errors import CloudError, not_found
-from tests.cloud.registry.images import Images
 from tests.cloud.run.guard import Guard
 from tests.cloud.run.instances import Lines
 from tests.cloud.run.platform import Allowed, Environment, Platform, Requested

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tests.cloud.artifactregistry.images import Image
 from tests.cloud.logging.entries import Origin
-from tests.cloud.registry.images import Image
 from tests.cloud.run import probes
 from tests.cloud.run.guard import Guard
 from tests.cloud.run.probes import HOST, Verdict

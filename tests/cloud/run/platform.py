@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cloud.artifactregistry.images import Images
 from tests.cloud.logging.entries import RequestFacts
-from tests.cloud.registry.images import Images
 from tests.cloud.run.guard import Guard
 from tests.cloud.run.instances import Lines
 

@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
+from tests.cloud.artifactregistry.images import Image, ImageNotFound
 from tests.cloud.errors import CloudError, invalid
 from tests.cloud.logging.entries import Origin
 from tests.cloud.project import now
-from tests.cloud.registry.images import Image, ImageNotFound
 from tests.cloud.run.conditions import READY, Failure, condition, image_missing, log_uri, not_started
 from tests.cloud.run.instances import SYSTEM, Instance
 from tests.cloud.run.platform import Platform
