@@ -49,8 +49,7 @@ def list_resources(collection: Collection, project: Project, call: Call) -> Json
     entries: dict[pages.Key, Json] = {(name,): known[name] for name in list(known) if pattern.match(name)}
     page = pages.cut(entries, call.query)
     items = [collection.shown(body) for body in page.values]
-    token = {"nextPageToken": page.token} if page.token else {}
-    return {**({_list_field(collection, call): items} if items else {}), **token}
+    return pages.listing(page, **{_list_field(collection, call): items})
 
 
 def patch(collection: Collection, project: Project, call: Call) -> Json:

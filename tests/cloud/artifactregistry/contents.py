@@ -54,8 +54,7 @@ def _list(images: Images, repositories: Collection, field: str, read: Reading) -
         name, repository = _place(project, call, repositories)
         below = (one for one in read(images, repository) if unquote(one["name"]).startswith(f"{name}/"))
         page = pages.cut({(one["name"],): one for one in below}, call.query)
-        token = {"nextPageToken": page.token} if page.token else {}
-        return {**({field: page.values} if page.values else {}), **token}
+        return pages.listing(page, **{field: page.values})
 
     return answer
 

@@ -38,8 +38,7 @@ def _list(signals: Signals, call: Call) -> Json:
         raise unimplemented(f"orderBy of {call.method.id}")
     found = query.list_time_series(signals.series, call.query)
     page = pages.cut({(index,): one for index, one in enumerate(found)}, call.query)
-    token = {"nextPageToken": page.token} if page.token else {}
-    return {**({"timeSeries": page.values} if page.values else {}), **token}
+    return pages.listing(page, timeSeries=page.values)
 
 
 def _promql(signals: Signals, ask: Callable[[promql.Engine, Json, float], Any]) -> Behaviour:

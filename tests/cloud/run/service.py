@@ -89,7 +89,7 @@ def _revisions(cloud_run: CloudRun) -> dict[str, Behaviour]:
             raise unimplemented("the revisions of every service in one list")
         found = cloud_run.revisions(service)
         page = pages.cut({(index,): revision for index, revision in enumerate(found)}, call.query)
-        return {"revisions": page.values, **({"nextPageToken": page.token} if page.token else {})}
+        return pages.listing(page, revisions=page.values)
 
     def get(project: Project, call: Call) -> Json:
         service, _, name = _canonical(project, call).partition("/revisions/")
