@@ -25,6 +25,7 @@ from tests.cloud.project import FRESH_APIS
 from tests.cloud.schemas import Json
 from tests.cloud.service import ResourceService
 from tests.cloud.tripwire import Tripwire
+from tests.server import ROOT
 
 PROJECT = "projects/local-project"
 REGION = f"{PROJECT}/locations/europe-west6"
@@ -900,6 +901,32 @@ class TestSecrets:
         versions.destroy(name=f"{PROJECT}/secrets/s/versions/2", body={}).execute()
         with pytest.raises(HttpError, match="DESTROYED"):
             versions.access(name=f"{PROJECT}/secrets/s/versions/2").execute()
+
+    def test_a_revision_reads_secrets_as_its_identity(
+        self, http: httpx2.Client, cloud: CloudDouble, serve: str
+    ) -> None:
+        """A service starts once its account may access the secret; the container has the payload."""
+        image = "europe-west6-docker.pkg.dev/local-project/tests/container"
+        cloud.images.push(ROOT / "tests" / "container", image, command=("python", "-S", "main.py"), environment={})
+        secrets = f"/secretmanager/v1/{PROJECT}/secrets"
+        http.post(secrets, params={"secretId": "salt"}, json={"replication": {"automatic": {}}})
+        http.post(f"{secrets}/salt:addVersion", json={"payload": {"data": "c2VhIHNhbHQ="}})
+        source = {"secretKeyRef": {"secret": "salt", "version": "latest"}}
+        template = {"serviceAccount": serve, "containers": [{"image": image, "env": [{"name": "SALT"}]}]}
+        template["containers"][0]["env"][0]["valueSource"] = source
+        body = {"template": template, "invokerIamDisabled": True}
+        refused = http.post(SERVICES, params={"serviceId": "churn"}, json=body).json()["error"]
+        assert refused["code"] == 13
+        assert f"Permission denied on secret: projects/{cloud.state.number}/secrets/salt/" in refused["message"]
+        grant(http, f"{secrets}/salt", "roles/secretmanager.secretAccessor", f"serviceAccount:{serve}")
+        done = http.patch(f"{SERVICES}/churn", params={"forceNewRevision": True}, json=body).json()["response"]
+        assert httpx2.get(done["uri"], trust_env=False).json()["environment"]["SALT"] == "sea salt"
+        http.post(f"{secrets}/salt/versions/1:disable", json={})
+        refused = http.patch(f"{SERVICES}/churn", params={"forceNewRevision": True}, json=body).json()["error"]
+        assert "is in DISABLED state" in refused["message"]
+        http.post(f"/serviceusage/v1/{PROJECT}/services/secretmanager.googleapis.com:disable", json={})
+        refused = http.patch(f"{SERVICES}/churn", params={"forceNewRevision": True}, json=body).json()["error"]
+        assert "secretmanager.googleapis.com has not been used in project" in refused["message"]
 
 
 class TestImages:

@@ -24,6 +24,7 @@ from tests.cloud.project import Project, apis_of
 from tests.cloud.run import instances
 from tests.cloud.run.cloud_run import IDLE_SECONDS, CloudRun
 from tests.cloud.schemas import Json
+from tests.cloud.secretmanager import service as secretmanager
 from tests.cloud.server import HOST, Server
 from tests.cloud.signals import Signals
 from tests.cloud.storage import xml
@@ -68,6 +69,7 @@ class CloudDouble:
             images=self.images,
             platform_environment=lambda email: catalog.platform(self.url, email),
             allowed=self._may_invoke,
+            secret=lambda account, name: secretmanager.payload_for(self.state, account, name),
             lines=self._log,
             requested=self.signals.requested,
             idle_seconds=idle_seconds,

@@ -11,6 +11,7 @@ from tests.cloud.errors import CloudError, not_found
 from tests.cloud.run.guard import Guard
 from tests.cloud.run.instances import Lines
 from tests.cloud.run.platform import Allowed, Environment, Platform, Requested
+from tests.cloud.run.secrets import Reading
 from tests.cloud.run.services import RevisionFacts, Service
 from tests.cloud.schemas import Json
 
@@ -28,6 +29,7 @@ class CloudRun:
         images: Images,
         platform_environment: Environment,
         allowed: Allowed,
+        secret: Reading,
         lines: Lines,
         requested: Requested,
         idle_seconds: float = IDLE_SECONDS,
@@ -37,6 +39,7 @@ class CloudRun:
 
         `platform_environment` gives the variables with which a service account's containers find the rest of the cloud.
         `allowed` tells whether a principal (an email address; None is everybody) may invoke a service (by full name).
+        `secret` gives an account what a version of a secret holds, or raises CloudError.
         `lines` gets where a line came from, its stream (stdout, stderr or varlog/system) and the line; `requested` gets
         what the request log says of a request. Both are called from many threads.
         `seed` makes traffic splits repeatable.
@@ -45,7 +48,9 @@ class CloudRun:
         home = images.folder / "home"
         home.mkdir(exist_ok=True)
         self._guard = Guard()
-        self._platform = Platform(images, platform_environment, allowed, lines, requested, home, self._guard, seed)
+        self._platform = Platform(
+            images, platform_environment, allowed, secret, lines, requested, home, self._guard, seed
+        )
         self._idle_seconds = idle_seconds
         self._services: dict[str, Service] = {}
         self._closing = threading.Event()

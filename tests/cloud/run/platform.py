@@ -10,6 +10,7 @@ from tests.cloud.artifactregistry.images import Images
 from tests.cloud.logging.entries import RequestFacts
 from tests.cloud.run.guard import Guard
 from tests.cloud.run.instances import Lines
+from tests.cloud.run.secrets import Reading
 
 Environment = Callable[[str], Mapping[str, str]]
 Allowed = Callable[[str, str | None], bool]
@@ -23,6 +24,7 @@ class Platform:
     images: Images
     environment: Environment
     allowed: Allowed
+    secret: Reading
     lines: Lines
     requested: Requested
     home: Path

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tests.cloud.errors import unimplemented
 from tests.cloud.instants import read_duration
 from tests.cloud.run.probes import Probe
+from tests.cloud.run.secrets import SecretVariable, secret_variables
 from tests.cloud.run.template import default_startup, quantity
 from tests.cloud.schemas import Json
 
@@ -25,6 +26,7 @@ class Spec:
     command: tuple[str, ...]
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
+    secrets: tuple[SecretVariable, ...]
     port: int
     startup: Probe
     liveness: Probe | None
@@ -46,7 +48,8 @@ def read_template(template: Json, service: str) -> Spec:
         container=container.get("name") or f"{service}-1",
         command=tuple(container.get("command", ())),
         arguments=tuple(container.get("args", ())),
-        environment=dict(map(_variable, container.get("env", ()))),
+        environment={one["name"]: one.get("value", "") for one in container.get("env", ()) if "valueSource" not in one},
+        secrets=secret_variables(container),
         port=port,
         startup=_probe(container["startupProbe"], port),
         liveness=_probe(container["livenessProbe"], port) if "livenessProbe" in container else None,
@@ -78,12 +81,6 @@ def _port(container: Json) -> int:
     if port["name"] != "http1":
         raise unimplemented("HTTP/2 to the container")
     return int(port["containerPort"])
-
-
-def _variable(variable: Json) -> tuple[str, str]:
-    if "valueSource" in variable:
-        raise unimplemented("environment variables from secrets")
-    return variable["name"], variable.get("value", "")
 
 
 def _probe(probe: Json, port: int) -> Probe:

@@ -110,10 +110,20 @@ def _check_container(container: Json, where: str) -> None:
             raise _violation(f"{where}.env", f"The following reserved env names were provided: {name}.")
         if names.count(name) > 1:
             raise _violation(f"{where}.env", f"The env name {name} was provided more than once.")
+    _check_sources(container.get("env") or [], f"{where}.env")
     for kind, longest in LONGEST_PERIOD.items():
         if container.get(kind):
             _check_probe(container[kind], longest, f"{where}.{kind}")
     _check_limits((container.get("resources") or {}).get("limits") or {}, f"{where}.resources.limits")
+
+
+def _check_sources(variables: list[Json], where: str) -> None:
+    for index, variable in enumerate(variables):
+        source = variable.get("valueSource")
+        if source is not None and not (source.get("secretKeyRef") or {}).get("secret"):
+            raise _violation(f"{where}[{index}].valueSource.secretKeyRef.secret", "must be set.")
+        if source is not None and variable.get("value"):
+            raise _violation(f"{where}[{index}]", "value and valueSource exclude each other.")
 
 
 def _check_probe(probe: Json, longest: int, where: str) -> None:
