@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,8 +98,14 @@ class Past:
 
     def __init__(self, lines: Lines) -> None:
         self.store = SeriesStore()
-        self._lines = lines
+        self.lines = lines
         self._metrics = metrics()
+
+    def join(self, other: "Past") -> None:
+        """Let everything happen that happened in another past."""
+        for series in other.store.all():
+            for at, value in series.records:
+                self.store.record(series.descriptor, dict(series.labels), series.resource, at, value)
 
     def every(self, seconds: float, start: float, end: float, act: Callable[[float], None]) -> None:
         """Let something happen again and again, from `start` to `end`."""
@@ -112,7 +119,7 @@ class Past:
 
     def line(self, ago: float, kind: str, origin: Origin = ORIGIN, **changed: object) -> None:
         """Let the service print a line of a kind, with some fields changed."""
-        line = json.dumps({**json.loads(getattr(self._lines, kind)), **changed})
+        line = json.dumps({**json.loads(getattr(self.lines, kind)), **changed})
         self.entry(ago, read_line(line, "stdout", origin, int((NOW - ago) * 1e9), "0"))
 
     def request(self, ago: float, status: int = 200, origin: Origin = ORIGIN) -> None:
@@ -158,13 +165,21 @@ class Past:
 
 
 def healthy(past: Past) -> None:
+    """Let a healthy day happen."""
+    past.join(healthy_day(past.lines))
+
+
+@cache
+def healthy_day(lines: Lines) -> Past:
     """Answer now and then for half a day and once a minute in the last hour, with a cold start and some refusals."""
+    past = Past(lines)
     past.line(12 * HOUR, "load")
     past.every(20 * MINUTE, 12 * HOUR, HOUR, past.answer)
     past.every(MINUTE, HOUR, 0, past.answer)
     past.every(HOUR, 12 * HOUR, 0, past.refuse)
     past.every(MINUTE, HOUR, 0, past.usage)
     past.every(MINUTE, HOUR, 11 * MINUTE, lambda ago: past.instances(ago, 2))
+    return past
 
 
 def amid_health(*acts: Callable[[Past], None]) -> Callable[[Past], None]:

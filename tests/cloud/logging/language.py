@@ -188,12 +188,18 @@ def _holds(sign: str, found: Found, value: Value) -> bool:
             _holds(sign, Found(Kind.STRING, fields.text_of(below)), value) for below in _below(found)
         )
     try:
-        left, right = READERS[found.kind](found.value), READERS[found.kind](value.text)
+        left, right = READERS[found.kind](found.value), _wanted(found.kind, value.text)
     except ValueError:  # "if an attempted conversion fails, then the comparison fails"
         return False
     if sign == ":" and found.kind is Kind.STRING:
         return right in left
     return SIGNS[sign](left, right)
+
+
+@lru_cache(maxsize=512)
+def _wanted(kind: Kind, text: str) -> Any:
+    """Return a filter's own value as it is compared; every entry asks for it again."""
+    return READERS[kind](text)
 
 
 def _below(found: Found) -> Iterator[Any]:

@@ -31,6 +31,7 @@ from tests.cloud.monitoring.series import RUN_METRICS, Series
 
 PROGRAMS = ("promtool", "prometheus")
 START_SECONDS = 20
+BLOCK = "1500h"
 STEP_SECONDS = 30
 # A DELTA series exists only while points are written. Prometheus' rate() wants more than one minute of it, else it
 # extrapolates: samples go on, unchanged, as long before the first and after the last increment as PromQL looks back.
@@ -137,8 +138,7 @@ def open_metrics(series: Iterable[Series], end: float) -> str:
     """Return samples of the series up to a time as OpenMetrics text."""
     # promtool wants each metric's samples together, and each series' in order of time
     lines = sorted((line for one in series for line in samples(one, end)), key=lambda line: line[0])
-    texts = [_line(name, labels, sample) for name, labels, found in lines for sample in found]
-    return "\n".join([*texts, "# EOF\n"])
+    return "".join([*itertools.chain.from_iterable(itertools.starmap(_written, lines)), "# EOF\n"])
 
 
 def samples(series: Series, end: float) -> list[Line]:
@@ -225,9 +225,10 @@ def _labels(series: Series) -> dict[str, str]:
     return {**labels, "monitored_resource": series.resource.type}
 
 
-def _line(name: str, labels: dict[str, str], sample: Sample) -> str:
+def _written(name: str, labels: dict[str, str], found: list[Sample]) -> list[str]:
     pairs = ",".join(f'{label}="{_escaped(labels[label])}"' for label in sorted(labels))
-    return f"{name}{{{pairs}}} {_number(sample[1])} {sample[0]:.3f}"
+    series = f"{name}{{{pairs}}}"
+    return [f"{series} {_number(value)} {at:.3f}\n" for at, value in found]
 
 
 def _escaped(text: str) -> str:
@@ -246,8 +247,9 @@ def _build(folder: Path, text: str) -> None:
     source = folder / "samples.om"
     source.write_text(text, encoding="utf-8")
     (folder / "prometheus.yml").write_text("global: {}\n", encoding="utf-8")
-    command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(source), str(folder / "data")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    # promtool reads the whole text once a block: blocks of two hours, its default, cost seconds.
+    command = ["promtool", "tsdb", "create-blocks-from", f"--max-block-duration={BLOCK}", "openmetrics"]
+    done = subprocess.run([*command, str(source), str(folder / "data")], capture_output=True, text=True, timeout=120)
     if done.returncode:
         raise RuntimeError(f"promtool does not take the samples: {done.stderr[-500:]}")
 
