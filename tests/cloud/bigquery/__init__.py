@@ -1,0 +1,1 @@
+"""BigQuery: datasets and tables."""

@@ -1,0 +1,1 @@
+"""Cloud Build: triggers, and the connections and repositories of the second generation."""
