@@ -56,6 +56,9 @@ bench: $(READY) ## Measure cold start, latency and throughput beside the handler
 clients: $(READY) ## Make environments of other people's clients, which docs/dialects.md is then tested with
 	@$(BIN)/python -m tests.clients
 
+cloud: $(READY) ## Show the whole product on this machine: Terraform, training, release and calls on a local Google Cloud
+	@$(BIN)/python -m tests.cloud.laptop --model $(MODEL)
+
 bootstrap: $(READY) ## Make the bucket of Terraform's state for ENVIRONMENT (infra/ENVIRONMENT.tfvars)
 	@$(BIN)/python infra/bootstrap.py $(VARIABLES)
 

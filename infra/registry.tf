@@ -1,5 +1,6 @@
 # Images: code and the pin of one model version each. A release tags what served with served-...; such images stay for
-# ever, because moving traffic back needs them. Of the others the newest ten and those of the last month stay.
+# ever, because moving traffic back needs them. Of the others the newest ten and those of the last month stay. Tags may
+# move (docker_config is not said, because its default shows as a change for ever): revisions name digests.
 resource "google_artifact_registry_repository" "images" {
   #checkov:skip=CKV_GCP_84:images hold code and a pin; versions and records, which may hold data, take encryption_key
   cleanup_policy_dry_run = false
@@ -32,10 +33,6 @@ resource "google_artifact_registry_repository" "images" {
       tag_prefixes = ["served-"]
       tag_state    = "TAGGED"
     }
-  }
-
-  docker_config {
-    immutable_tags = false # a release moves tags; revisions name digests
   }
 
   depends_on = [google_project_service.main]

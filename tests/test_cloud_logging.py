@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.cloud.logging.entries import (
     system_entry,
 )
 from tests.cloud.logging.language import compile_filter
+from tests.cloud.logging.store import Entries, is_countable, taking_sinks
 from tests.test_endpoint import GOOD
 
 ORIGIN = Origin("p", "europe-west1", "churn", "churn-00001-abc", "i-1")
@@ -30,7 +32,7 @@ SPECIAL = "logging.googleapis.com/"
 def entry_of(line: str | dict[str, Any]) -> dict[str, Any]:
     """Return the entry that a line on stdout becomes."""
     text = line if isinstance(line, str) else json.dumps(line)
-    entry = read_line(text.encode() + b"\n", "stdout", ORIGIN, NOON, "id-1")
+    entry = read_line(text, "stdout", ORIGIN, NOON, "id-1")
     assert entry is not None
     return entry
 
@@ -43,7 +45,7 @@ def printed(client: TestClient, capfd: pytest.CaptureFixture[str]) -> list[dict[
     client.post("/predict", json={"instances": [{}]})
     client.post("/predict", content=b"{")
     lines = capfd.readouterr().out.splitlines()
-    entries = [read_line(line.encode(), "stdout", ORIGIN, NOON, f"id-{index}") for index, line in enumerate(lines)]
+    entries = [read_line(line, "stdout", ORIGIN, NOON, f"id-{index}") for index, line in enumerate(lines)]
     return [entry for entry in entries if entry and "jsonPayload" in entry]
 
 
@@ -82,7 +84,7 @@ def test_what_is_no_json_object_stays_text(line: str) -> None:
 
 def test_a_blank_line_is_nothing() -> None:
     """Blank lines leave no entry."""
-    assert read_line(b" \r\n", "stderr", ORIGIN, NOON, "x") is None
+    assert read_line(" \r\n", "stderr", ORIGIN, NOON, "x") is None
 
 
 SPECIAL_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -141,29 +143,23 @@ def test_special_fields_move_into_the_entry(line: dict[str, Any], expected: dict
 
 def test_a_request_has_its_own_log() -> None:
     """Cloud Run logs every request with its status, latency and trace, and a severity by the status."""
-    facts = RequestFacts(
-        "POST", "https://churn.run.app/predict", 503, NOON - 10**9, 0.0125, 10, 20, "curl", trace=TRACE
-    )
-    entry = request_entry(facts, ORIGIN, NOON, "id-1")
+    asked = datetime(2025, 12, 31, 23, 59, 59, 250000, tzinfo=UTC)
+    what = {"requestMethod": "POST", "requestUrl": "https://churn.run.app/predict", "status": 503, "latency": "0.01s"}
+    entry = request_entry(RequestFacts(asked, ORIGIN, what, f"projects/p/traces/{TRACE}", "s", True, "no"), NOON, "x")
     assert entry["logName"].endswith("%2Frequests")
+    assert (entry["timestamp"], entry["receiveTimestamp"]) == ("2025-12-31T23:59:59.250Z", "2026-01-01T00:00:00Z")
     assert (entry["severity"], entry["trace"]) == ("ERROR", f"projects/p/traces/{TRACE}")
-    assert (entry["timestamp"], entry["receiveTimestamp"]) == ("2025-12-31T23:59:59Z", "2026-01-01T00:00:00Z")
-    assert entry["httpRequest"] == {
-        "requestMethod": "POST",
-        "requestUrl": "https://churn.run.app/predict",
-        "requestSize": "10",
-        "status": 503,
-        "responseSize": "20",
-        "latency": "0.0125s",
-        "protocol": "HTTP/1.1",
-        "userAgent": "curl",
-    }
+    assert (entry["spanId"], entry["traceSampled"], entry["textPayload"]) == ("s", True, "no")
+    assert entry["httpRequest"] == what
 
 
 @pytest.mark.parametrize(("status", "severity"), [(200, "INFO"), (304, "INFO"), (404, "WARNING"), (500, "ERROR")])
 def test_a_status_has_a_severity(status: int, severity: str) -> None:
     """The request log warns of what callers did wrong and reports what the service did."""
-    assert request_entry(RequestFacts("GET", "/", status, NOON, 0), ORIGIN, NOON, "x")["severity"] == severity
+    facts = RequestFacts(datetime.now(UTC), Origin("p", "l", "s", "r"), {"status": status})
+    entry = request_entry(facts, NOON, "x")
+    assert entry["severity"] == severity
+    assert not {"trace", "spanId", "traceSampled", "textPayload", "labels"} & set(entry)
 
 
 def test_the_platform_has_a_log() -> None:
@@ -336,6 +332,15 @@ def test_a_filter_leaves_an_entry(text: str) -> None:
     assert not compile_filter(text)(SAMPLE)
 
 
+def test_a_sample_is_a_share() -> None:
+    """sample() takes about its share of the values, and always the same ones."""
+    entries = [{**SAMPLE, "insertId": str(index)} for index in range(1000)]
+    quarter = [entry["insertId"] for entry in entries if compile_filter("sample(insertId, 0.25)")(entry)]
+    half = [entry["insertId"] for entry in entries if compile_filter("sample(insertId, 0.5)")(entry)]
+    assert 200 < len(quarter) < 300
+    assert set(quarter) < set(half)
+
+
 REFUSED = {
     "insertId = abc:def": "syntax error at line 1, column 15, token ':'",
     "timestamp>=2026-01-01T00:00:00Z": "syntax error at line 1, column 25, token ':'",
@@ -505,3 +510,153 @@ BUCKETS = {
 def test_buckets_have_bounds(options: dict[str, Any], bounds: tuple[float, ...]) -> None:
     """N finite buckets lie between N + 1 bounds."""
     assert extract.bucket_bounds(options) == bounds
+
+
+@pytest.fixture
+def kept() -> Entries:
+    """Return entries under a clock that stands at noon."""
+    return Entries(lambda: NOON)
+
+
+def written(*entries: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Return a body of entries:write."""
+    return {"logName": "projects/p/logs/app", "resource": {"type": "global"}, "entries": list(entries), **fields}
+
+
+def texts(answer: dict[str, Any]) -> list[str]:
+    """Return the texts of the entries of an answer."""
+    return [entry["textPayload"] for entry in answer.get("entries", [])]
+
+
+def test_entries_are_completed(kept: Entries) -> None:
+    """What an entry leaves out comes from the request, the clock and the service."""
+    kept.write_entries(written({"textPayload": "a", "labels": {"x": "1"}}, labels={"x": "0", "y": "2"}))
+    (entry,) = kept.list_entries({"resourceNames": ["projects/p"]})["entries"]
+    assert entry.pop("insertId")
+    assert entry == {
+        "logName": "projects/p/logs/app",
+        "resource": {"type": "global"},
+        "timestamp": "2026-01-01T00:00:00Z",
+        "receiveTimestamp": "2026-01-01T00:00:00Z",
+        "labels": {"x": "1", "y": "2"},
+        "textPayload": "a",
+    }
+
+
+def test_entries_are_listed_by_time(kept: Entries) -> None:
+    """Entries come by their time, those of the same time as they were written, in pages that go on where one ended."""
+    stamps = ["2026-01-03T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-02T01:00:00+01:00", "2026-01-01T00:00:00Z"]
+    for text, stamp in zip("dbca", stamps, strict=True):
+        kept.write_entries(written({"textPayload": text, "timestamp": stamp}))
+    asked = {"resourceNames": ["projects/p"], "pageSize": 3}
+    first = kept.list_entries(asked)
+    assert texts(first) == ["a", "b", "c"]
+    assert texts(kept.list_entries({**asked, "pageToken": first["nextPageToken"]})) == ["d"]
+    newest = kept.list_entries({**asked, "orderBy": "timestamp desc", "pageSize": 2})
+    assert texts(newest) == ["d", "c"]
+    rest = kept.list_entries({**asked, "orderBy": "timestamp desc", "pageToken": newest["nextPageToken"]})
+    assert (texts(rest), "nextPageToken" in rest) == (["b", "a"], False)
+    assert texts(kept.list_entries({**asked, "filter": 'timestamp>="2026-01-02" timestamp<"2026-01-03"'})) == ["b", "c"]
+
+
+def test_a_project_has_its_own_entries(kept: Entries) -> None:
+    """Only the logs of the named projects are listed; the default view holds all of them."""
+    kept.write_entries(written({"textPayload": "mine"}, {"textPayload": "other", "logName": "projects/q/logs/app"}))
+    assert texts(kept.list_entries({"resourceNames": ["projects/p"]})) == ["mine"]
+    view = "projects/q/locations/global/buckets/_Default/views/_AllLogs"
+    assert texts(kept.list_entries({"resourceNames": [view]})) == ["other"]
+    assert kept.list_entries({"resourceNames": ["projects/r"]}) == {}
+
+
+def test_duplicates_are_kept_once(kept: Entries) -> None:
+    """An entry with the time and insertId of another one is the same one."""
+    for _ in range(2):
+        kept.write_entries(written({"textPayload": "a", "insertId": "x", "timestamp": "2026-01-01T00:00:00Z"}))
+    assert texts(kept.list_entries({"resourceNames": ["projects/p"]})) == ["a"]
+
+
+def test_a_dry_run_writes_nothing(kept: Entries) -> None:
+    """A dry run is checked and forgotten."""
+    kept.write_entries(written({"textPayload": "a"}, dryRun=True))
+    assert kept.find() == []
+
+
+FINE = {"textPayload": "fine", "logName": "projects/p/logs/app", "resource": {"type": "global"}}
+BAD_WRITES: dict[str, dict[str, Any]] = {
+    "nothing": written(),
+    "no log name": {"resource": {"type": "global"}, "entries": [{"textPayload": "a"}]},
+    "bad log name": written({"textPayload": "a", "logName": "app"}),
+    "slash in log id": written({"textPayload": "a", "logName": "projects/p/logs/a/b"}),
+    "no resource": {"logName": "projects/p/logs/app", "entries": [{"textPayload": "a"}]},
+    "two payloads": written({"textPayload": "a", "jsonPayload": {}}),
+    "too large": written({"textPayload": "x" * LARGEST_BYTES}),
+}
+
+
+@pytest.mark.parametrize("body", BAD_WRITES.values(), ids=BAD_WRITES)
+def test_bad_writes_are_refused(kept: Entries, body: dict[str, Any]) -> None:
+    """An entry that Google would not take refuses the whole request."""
+    with pytest.raises(CloudError) as caught:
+        kept.write_entries({**body, "entries": [*body["entries"], FINE] if body["entries"] else []})
+    assert (caught.value.status, kept.find()) == (400, [])
+
+
+def test_a_write_can_succeed_in_part(kept: Entries) -> None:
+    """With partialSuccess the good entries are written, and the error says what is wrong with each other one."""
+    with pytest.raises(CloudError) as caught:
+        kept.write_entries({"entries": [FINE, {"textPayload": "a"}, FINE | {"logName": "x"}], "partialSuccess": True})
+    (detail,) = caught.value.details
+    assert (caught.value.status, sorted(detail["logEntryErrors"])) == (400, ["1", "2"])
+    assert [entry["textPayload"] for entry in kept.find()] == ["fine"]
+
+
+BAD_LISTS: dict[str, dict[str, Any]] = {
+    "nobody": {},
+    "bad name": {"resourceNames": ["p"]},
+    "bad order": {"resourceNames": ["projects/p"], "orderBy": "severity"},
+    "bad size": {"resourceNames": ["projects/p"], "pageSize": -1},
+    "bad token": {"resourceNames": ["projects/p"], "pageToken": "x"},
+    "bad filter": {"resourceNames": ["projects/p"], "filter": "a="},
+}
+
+
+@pytest.mark.parametrize("body", BAD_LISTS.values(), ids=BAD_LISTS)
+def test_bad_lists_are_refused(kept: Entries, body: dict[str, Any]) -> None:
+    """A list that Google would not answer is a 400."""
+    with pytest.raises(CloudError) as caught:
+        kept.list_entries(body)
+    assert caught.value.status == 400
+
+
+def test_the_platform_drops_what_is_too_large(kept: Entries) -> None:
+    """A captured line above the limit leaves no entry, only a count."""
+    heard: list[dict[str, Any]] = []
+    kept.subscribe(heard.append)
+    assert kept.add(entry_of("short"))
+    assert not kept.add(entry_of("x" * LARGEST_BYTES))
+    assert (len(heard), len(kept.find()), kept.dropped) == (1, 1, 1)
+
+
+SINKS: dict[str, tuple[dict[str, Any], bool]] = {
+    "all": ({}, True),
+    "filter": ({"filter": 'jsonPayload.kind="prediction"'}, True),
+    "other filter": ({"filter": 'jsonPayload.kind="load"'}, False),
+    "disabled": ({"disabled": True}, False),
+    "excluded": ({"exclusions": [{"name": "x", "filter": "jsonPayload.instances>0"}]}, False),
+    "exclusion disabled": ({"exclusions": [{"name": "x", "filter": "severity>=DEFAULT", "disabled": True}]}, True),
+}
+
+
+@pytest.mark.parametrize(("sink", "takes"), SINKS.values(), ids=SINKS)
+def test_sinks_take_entries(printed: list[dict[str, Any]], sink: dict[str, Any], takes: bool) -> None:
+    """A sink takes what its filter takes and no exclusion does."""
+    assert bool(taking_sinks([sink], printed[1])) is takes
+
+
+LATE = [("2025-12-31T00:00:00Z", True), ("2025-12-30T23:59:59Z", False), ("2026-01-01T00:11:00Z", False)]
+
+
+@pytest.mark.parametrize(("stamp", "counted"), LATE)
+def test_late_entries_are_not_counted(stamp: str, counted: bool) -> None:
+    """Metrics leave out what comes a day late or from the future."""
+    assert is_countable({**entry_of("x"), "timestamp": stamp}) is counted

@@ -7,15 +7,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.cloud.errors import CloudError
-from tests.cloud.logging.entries import Origin, read_line
-from tests.cloud.monitoring import alerts, promql, query, series, slo
+from tests.cloud.logging.entries import Origin, read_line, resource_of
+from tests.cloud.monitoring import evaluation, promql, query, series, slo
 from tests.cloud.monitoring.filters import compile_filter
 from tests.cloud.monitoring.series import SeriesStore
 from tests.test_endpoint import GOOD
 
 NOON = 1_767_268_800.0  # 2026-01-01T12:00:00Z
 ORIGIN = Origin("p", "europe-west1", "churn", "churn-00001-abc", "i-1")
-REVISION = series.Resource.of(ORIGIN.resource())
+REVISION = series.Resource.of(resource_of(ORIGIN))
 REQUESTS: dict[str, Any] = {
     "name": "churn/requests",
     "filter": 'resource.labels.service_name="churn" jsonPayload.kind=("prediction" OR "rejection" OR "failure")',
@@ -42,7 +42,7 @@ def records(client: TestClient, capfd: pytest.CaptureFixture[str]) -> dict[str, 
     """Return an entry of each kind that the function prints when asked rightly and wrongly."""
     client.post("/predict", json={"instances": [GOOD]})
     client.post("/predict", content=b"{")
-    entries = [read_line(line.encode(), "stdout", ORIGIN, 0, "x") for line in capfd.readouterr().out.splitlines()]
+    entries = [read_line(line, "stdout", ORIGIN, 0, "x") for line in capfd.readouterr().out.splitlines()]
     return {entry["jsonPayload"]["kind"]: entry for entry in entries if entry and "jsonPayload" in entry}
 
 
@@ -77,7 +77,7 @@ def prometheus(text: str, duration: str = "0s") -> dict[str, Any]:
 
 def firing(signals: SeriesStore, given: dict[str, Any], at: float = NOON, **more: Any) -> bool:
     """Tell whether a policy fires."""
-    return alerts.evaluate([given], signals, at, **more)[0].firing
+    return evaluation.evaluate([given], signals, at, **more)[0].firing
 
 
 @needs_prometheus
@@ -88,7 +88,7 @@ def test_an_alert_fires_on_real_lines(records: dict[str, dict[str, Any]], signal
     assert not firing(signals, error_ratio)
     record(signals, records["rejection"], 1800, 1200, 30)
     assert not firing(signals, error_ratio)
-    state = alerts.evaluate([error_ratio], signals, NOON - 1200)[0]
+    state = evaluation.evaluate([error_ratio], signals, NOON - 1200)[0]
     assert state.firing
     assert state.conditions[0].values == [pytest.approx(1 / 6, abs=0.01)]
 
@@ -151,9 +151,30 @@ def test_gauges_keep_their_states(signals: SeriesStore) -> None:
 def test_bad_promql_is_refused(signals: SeriesStore) -> None:
     """What Prometheus cannot parse is a 400 with its words, and with the name of the condition."""
     with pytest.raises(CloudError, match="parse error") as caught:
-        alerts.evaluate([policy(prometheus("sum("))], signals, NOON)
+        evaluation.evaluate([policy(prometheus("sum("))], signals, NOON)
     assert caught.value.status == 400
     assert caught.value.__notes__ == ["in the condition '0'"]
+
+
+@needs_prometheus
+def test_promql_is_read_when_a_policy_is_made() -> None:
+    """What is no PromQL cannot become a policy."""
+    evaluation.check_conditions(policy(prometheus('sum(rate({"run.googleapis.com/request_count"}[5m])) > 1')))
+    with pytest.raises(CloudError, match="parse error: unclosed left parenthesis") as caught:
+        evaluation.check_conditions(policy(prometheus("sum(")))
+    assert caught.value.status == 400
+
+
+@needs_prometheus
+def test_samples_of_counters_are_not_guessed(signals: SeriesStore) -> None:
+    """Functions over a counter's own samples are a problem; over a gauge's, or of a rate, they are answered."""
+    queries = [f"sum_over_time({COUNT}[5m])", "max_over_time(run_googleapis_com:request_latencies_sum[5m])"]
+    fine = [
+        "max_over_time(run_googleapis_com:container_instance_count[5m])",
+        f"max_over_time(rate({COUNT}[1m])[5m:1m])",
+    ]
+    state = evaluation.evaluate([policy(*map(prometheus, [*queries, *fine]))], signals, NOON)[0]
+    assert [bool(condition.problem) for condition in state.conditions] == [True, True, False, False]
 
 
 def test_a_missing_prometheus_is_said(signals: SeriesStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +226,7 @@ def test_a_threshold_is_crossed(signals: SeriesStore) -> None:
     serve(signals, 200, 290, 190, 10)
     assert not firing(signals, given)
     serve(signals, 500, 90, 80, 10)
-    state = alerts.evaluate([given], signals, NOON)[0]
+    state = evaluation.evaluate([given], signals, NOON)[0]
     assert (state.firing, state.conditions[0].values) == (True, [11])
     assert not firing(signals, {**given, "enabled": False})
     assert not firing(signals, given, NOON + 300)
@@ -235,7 +256,7 @@ def test_a_threshold_can_be_on_a_ratio(signals: SeriesStore) -> None:
     serve(signals, 500, 100, 80, 1)
     assert not firing(signals, policy({"conditionThreshold": ratio}))
     serve(signals, 500, 70, 50, 1)
-    state = alerts.evaluate([policy({"conditionThreshold": ratio})], signals, NOON)[0]
+    state = evaluation.evaluate([policy({"conditionThreshold": ratio})], signals, NOON)[0]
     assert state.conditions[0].values == [pytest.approx(40 / 140)]
     assert state.firing
 
@@ -245,7 +266,7 @@ def test_a_threshold_can_be_on_a_percentile(signals: SeriesStore) -> None:
     latencies = "run.googleapis.com/request_latencies"
     serve(signals, 200, 200, 100, 1, latency=0.5)
     slow = threshold(latencies, thresholdValue=400, aggregation={"perSeriesAligner": "ALIGN_PERCENTILE_95"})
-    assert alerts.evaluate([policy(slow)], signals, NOON)[0].conditions[0].values == [pytest.approx(500, rel=0.1)]
+    assert evaluation.evaluate([policy(slow)], signals, NOON)[0].conditions[0].values == [pytest.approx(500, rel=0.1)]
     reduced = threshold(latencies, thresholdValue=400, aggregation={"crossSeriesReducer": "REDUCE_PERCENTILE_99"})
     assert firing(signals, policy(reduced))
     with pytest.raises(CloudError, match="percentile"):
@@ -344,12 +365,12 @@ def test_burn_rates_alert(signals: SeriesStore, spelling: str) -> None:
         "duration": "0s",
     }
     given = policy({"conditionThreshold": condition})
-    alerts.check_policy(given)
+    evaluation.check_conditions(given)
     serve(signals, 200, 3600, 0, 4)
     slos = {name: AVAILABILITY}
     assert not firing(signals, given, slos=slos)
     serve(signals, 503, 900, 0, 4)
-    assert alerts.evaluate([given], signals, NOON, slos)[0].conditions[0].values == [pytest.approx(20, rel=0.01)]
+    assert evaluation.evaluate([given], signals, NOON, slos)[0].conditions[0].values == [pytest.approx(20, rel=0.01)]
     assert firing(signals, given, slos=slos)
     with pytest.raises(CloudError, match="Could not find service level objective"):
         firing(signals, given)
@@ -366,12 +387,10 @@ def test_other_objectives_are_not_guessed(signals: SeriesStore) -> None:
 
 
 BAD_POLICIES = {
-    "no condition": (policy(), "one to six"),
     "comparison": (policy(threshold("m/x", comparison="COMPARISON_EQ")), "COMPARISON_LT and COMPARISON_GT"),
     "duration": (policy(threshold("m/x", duration="90s")), "multiple of 60"),
     "filter": (policy(threshold("m/x", filter="metric.type=")), "Could not parse filter"),
     "query": (policy(prometheus("")), "must not be empty"),
-    "two types": (policy({**prometheus("up"), **threshold("m/x")}), "exactly one type"),
 }
 
 
@@ -379,18 +398,8 @@ BAD_POLICIES = {
 def test_a_bad_policy_is_refused(given: dict[str, Any], said: str) -> None:
     """A policy that Google would refuse is a 400 that says why."""
     with pytest.raises(CloudError, match=said) as caught:
-        alerts.check_policy(given)
+        evaluation.check_conditions(given)
     assert caught.value.status == 400
-
-
-def test_a_threshold_needs_its_metric() -> None:
-    """A threshold on a log-based metric that does not exist yet is a 404; PromQL can wait for it."""
-    missing = policy(threshold("logging.googleapis.com/user/churn/requests"))
-    with pytest.raises(CloudError, match="Cannot find metric") as caught:
-        alerts.check_policy(missing, [])
-    assert caught.value.status == 404
-    alerts.check_policy(missing, ["logging.googleapis.com/user/churn/requests"])
-    alerts.check_policy(policy(prometheus(RATIO)), [])
 
 
 FILTERS = {
@@ -464,7 +473,7 @@ def test_points_are_minutes(signals: SeriesStore) -> None:
         "type": "run.googleapis.com/request_count",
         "labels": {"response_code": "200", "response_code_class": "2xx"},
     }
-    assert answer["resource"] == ORIGIN.resource()
+    assert answer["resource"] == resource_of(ORIGIN)
     assert [(point["interval"]["startTime"], point["value"]) for point in answer["points"]] == [
         ("2026-01-01T11:59:00Z", {"int64Value": "6"}),
         ("2026-01-01T11:58:00Z", {"int64Value": "6"}),
@@ -569,6 +578,33 @@ def test_bad_queries_are_refused(signals: SeriesStore, change: dict[str, Any], s
     with pytest.raises(CloudError) as caught:
         query.list_time_series(signals, {name: value for name, value in parameters.items() if value is not None})
     assert caught.value.status == status
+
+
+DASHBOARDS = {
+    "rate": (
+        "request_count",
+        {"perSeriesAligner": "ALIGN_RATE", "groupByFields": ["metric.labels.response_code"]},
+        None,
+    ),
+    "percentile": ("request_latencies", {"perSeriesAligner": "ALIGN_PERCENTILE_99"}, None),
+    "most": ("container/instance_count", {"perSeriesAligner": "ALIGN_MAX", "crossSeriesReducer": "REDUCE_SUM"}, None),
+    "most of a distribution": ("container/max_request_concurrencies", {"perSeriesAligner": "ALIGN_MAX"}, "ALIGN_MAX"),
+    "rate of a gauge": ("container/instance_count", {"perSeriesAligner": "ALIGN_RATE"}, "ALIGN_RATE"),
+    "label": ("request_count", {"perSeriesAligner": "ALIGN_RATE", "groupByFields": ["metric.label.code"]}, "label"),
+    "field": ("request_count", {"perSeriesAligner": "ALIGN_RATE", "groupByFields": ["service"]}, "selector"),
+}
+
+
+@pytest.mark.parametrize(("metric", "aggregation", "fault"), DASHBOARDS.values(), ids=DASHBOARDS)
+def test_aggregations_can_be_checked_without_data(metric: str, aggregation: dict[str, Any], fault: str | None) -> None:
+    """Whether a dashboard's query can work is known before there is any data."""
+    descriptor = series.RUN_METRICS[f"run.googleapis.com/{metric}"]
+    given = {"alignmentPeriod": "60s", **aggregation}
+    if fault is None:
+        query.check_aggregation(descriptor, given)
+    else:
+        with pytest.raises(CloudError, match=fault):
+            query.check_aggregation(descriptor, given)
 
 
 def test_run_metrics_are_recorded(signals: SeriesStore) -> None:

@@ -925,7 +925,7 @@ resource "google_storage_bucket" "main" {
 
 resource "google_storage_bucket_iam_member" "reader" {
   bucket = google_storage_bucket.main.name
-  member = "serviceAccount:serve@local-project.iam.gserviceaccount.com"
+  member = "serviceAccount:serve@other-project.iam.gserviceaccount.com"
   role   = "roles/storage.objectViewer"
 }
 

@@ -5,6 +5,10 @@ then does is written here by hand, and what is not written is answered with 501 
 
     with CloudDouble(buckets=["models"]) as cloud:
         os.environ.update(cloud.environment)
+
+There is one project. `cloud.resources("run.projects.locations.services")` gives what a collection holds, by full name;
+`CloudDouble(apis=FRESH_APIS)` starts with what a new project has enabled. A request below `/_as/EMAIL/` is made by that
+service account and needs its grants; every other one is the owner's, to whom everything is allowed.
 """
 
 from tests.cloud.double import CloudDouble

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from tests.cloud import scalars, selection
 from tests.cloud.errors import CloudError, invalid, required
 from tests.cloud.messages import Request
-from tests.cloud.schemas import Json, Schemas
+from tests.cloud.schemas import Json, Schemas, camel_case
 
 Channel = Literal["api", "upload", "download"]
 TEMPLATE_PART = re.compile(r"\{(\+?)([^}]+)\}")
+VERSION_OR_ACTION = re.compile(r"^v\d+/|:[A-Za-z]+$")
 # A resumable upload goes on at the address that answered its start, with verbs that no document lists.
 UPLOAD_VERBS = frozenset({"POST", "PUT", "DELETE"})
 
@@ -34,6 +35,16 @@ class Method:
     response: Json | None
     gives_media: bool
 
+    @property
+    def collection(self) -> str:
+        """The id without its last part, for example `run.projects.locations.services`."""
+        return self.id.rpartition(".")[0]
+
+    @property
+    def action(self) -> str:
+        """The last part of the id, for example `create`."""
+        return self.id.rpartition(".")[2]
+
 
 @dataclass(frozen=True)
 class Match:
@@ -42,6 +53,12 @@ class Match:
     method: Method
     channel: Channel
     path: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The resource or collection that the path names, without version and verb: `projects/p/topics/t`."""
+        template = VERSION_OR_ACTION.sub("", self.method.template)
+        return TEMPLATE_PART.sub(lambda part: self.path[part[2]], template)
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,11 @@ class Call:
     query: Mapping[str, Any]
     body: Json
     request: Request
+
+    @property
+    def name(self) -> str:
+        """The resource or collection that the path names, without version and verb: `projects/p/topics/t`."""
+        return Match(self.method, self.channel, self.path).name
 
     @property
     def wants_media(self) -> bool:
@@ -83,25 +105,37 @@ class Document:
 
     def __init__(self, document: Json, mount: str = "") -> None:
         """Read a discovery document whose paths are served below `mount`, for example `/run`."""
-        self._shared = document["parameters"]
+        # Google also takes the parameters that every API has with a dollar sign: the clients of newer APIs send $alt.
+        self._shared = {f"{mark}{name}": known for name, known in document["parameters"].items() for mark in ("", "$")}
+        self.host = urlsplit(document["rootUrl"]).netloc
+        # The APIs older than gRPC have a path of their own and another form of errors.
+        self.is_older = bool(document["servicePath"])
+        self.mount = mount
         self._base = f"{mount}/{document['servicePath']}"
         self.schemas = Schemas(document["schemas"])
         routes = [route for method in _methods(document) for route in self._routes(method)]
-        # The most literal template first: `{+name}` would also match what `{+name}:getIamPolicy` means.
-        self._routes_by_precision = sorted(routes, key=lambda route: -route.literals)
+        # The most literal template first: `{+name}` would also match what `{+name}:getIamPolicy` means; of two equal
+        # ones the more literal pattern: `projects/[^/]+/sinks/[^/]+` before `[^/]+/[^/]+/sinks/[^/]+`.
+        self._routes_by_precision = sorted(routes, key=lambda route: (-route.literals, -_literal(route.pattern)))
 
     @classmethod
     def load(cls, name: str, version: str, mount: str = "") -> Document:
-        """Return the document of an API from google-api-python-client's own copies."""
-        return cls(_read(name, version), mount)
+        """Return the document of an API from google-api-python-client's own copies, read once."""
+        return _load(name, version, mount)
 
     @property
     def methods(self) -> list[Method]:
         """Every method, in no particular order."""
         return list({route.method.id: route.method for route in self._routes_by_precision}.values())
 
+    def has_method(self, pattern: str) -> bool:
+        """Tell whether the id of a method fits a pattern."""
+        return any(re.fullmatch(pattern, route.method.id) for route in self._routes_by_precision)
+
     def find(self, request: Request) -> Match | None:
         """Return the method that a request's verb and path mean, or None where the API has none."""
+        if not request.path.startswith(self.mount):
+            return None
         candidates = (route.match(request.path) for route in self._routes_by_precision if request.verb in route.verbs)
         return next((match for match in candidates if match), None)
 
@@ -147,16 +181,24 @@ class Document:
             yield _route(UPLOAD_VERBS, protocol["path"], "upload", method)
 
     def _query(self, match: Match, request: Request) -> Json:
-        known = {**self._shared, **match.method.parameters}
+        known = {**self._body_fields(match.method), **self._shared, **match.method.parameters}
         if match.channel == "upload":
             known["upload_id"] = {"type": "string", "location": "query"}
         query: Json = {}
         for name, text in request.query:
-            _add(query, name, text, known.get(name, {}))
+            spelled = name if name in known else camel_case(name)
+            _add(query, spelled if spelled in known else name, text, known.get(spelled, {}))
         for name, description in match.method.parameters.items():
             if description["location"] == "query" and description.get("required") and name not in query:
                 raise required(name)
         return query
+
+    def _body_fields(self, method: Method) -> Json:
+        """Return the scalar fields of a body, which newer APIs also take as parameters (Terraform: updateMask)."""
+        if self.is_older or method.request is None:
+            return {}
+        fields = self.schemas[method.request].get("properties", {})
+        return {name: {**field, "location": "query"} for name, field in fields.items() if field.get("type") == "string"}
 
     def _body(self, match: Match, request: Request) -> Json:
         if match.channel == "upload":
@@ -169,10 +211,9 @@ class Document:
 
 
 @cache
-def _read(name: str, version: str) -> Json:
+def _load(name: str, version: str, mount: str) -> Document:
     documents = files("googleapiclient.discovery_cache") / "documents"
-    document: Json = json.loads((documents / f"{name}.{version}.json").read_text(encoding="utf-8"))
-    return document
+    return Document(json.loads((documents / f"{name}.{version}.json").read_text(encoding="utf-8")), mount)
 
 
 def _methods(resource: Json) -> Iterator[Json]:
@@ -202,6 +243,10 @@ def _route(verbs: frozenset[str], template: str, channel: Channel, method: Metho
     return _Route(verbs, re.compile(pattern), tuple(names), sum(map(len, literals)), channel, method)
 
 
+def _literal(pattern: re.Pattern[str]) -> int:
+    return len(pattern.pattern.replace("[^/]+", ""))
+
+
 def _segment(parameter: Json) -> str:
     pattern: str = parameter.get("pattern", "^[^/]+$")
     return pattern.removeprefix("^").removesuffix("$")
@@ -215,7 +260,7 @@ def _add(query: Json, name: str, text: str, description: Json) -> None:
             f'Invalid JSON payload received. Unknown name "{name}": Cannot bind query parameter. '
             f"Field '{name}' could not be found in request message.",
         )
-    value = _parameter(name, text, description)
+    value = _parameter(name, text.partition(";")[0] if name == "$alt" else text, description)
     if description.get("repeated"):
         query.setdefault(name, []).append(value)
     elif name in query:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from tests.cloud import control, faults
+from tests.cloud import access, catalog, control, faults, oauth
 from tests.cloud.discovery import Call, Document, Match
-from tests.cloud.errors import CloudError, not_found, played
+from tests.cloud.errors import CloudError, played
 from tests.cloud.faults import Ending, Fault, Faults, Step
 from tests.cloud.journal import Entry, Journal
 from tests.cloud.messages import Request, Response, error_response, text_response
+from tests.cloud.project import Project, apis_of
+from tests.cloud.registry.images import Images
+from tests.cloud.run import instances
+from tests.cloud.run.cloud_run import IDLE_SECONDS, CloudRun
+from tests.cloud.run.instances import Origin
+from tests.cloud.schemas import Json
 from tests.cloud.server import HOST, Server
+from tests.cloud.signals import Signals
+from tests.cloud.storage import xml
 from tests.cloud.storage.service import StorageService
 
 PROJECT = "local-project"
@@ -31,10 +44,37 @@ class Service(Protocol):
 class CloudDouble:
     """A Google Cloud on loopback; `with` starts and stops it, stop() and start() play an outage."""
 
-    def __init__(self, *, port: int = 0, project: str = PROJECT, buckets: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        project: str = PROJECT,
+        buckets: Iterable[str] = (),
+        apis: Iterable[str] | None = None,
+        idle_seconds: float = IDLE_SECONDS,
+        seed: int | None = None,
+    ) -> None:
+        """Make an empty project; `apis` are enabled in it (FRESH_APIS in a real new one), by default all of them.
+
+        Cloud Run's instances stop after `idle_seconds`; `seed` makes its traffic splits repeatable.
+        """
         self.project = project
-        self.storage = StorageService(project)
-        self.services: list[Service] = [self.storage]
+        self.state = Project(project)
+        self.signals = Signals(self.state)
+        self.storage = StorageService(self.state)
+        self._folder = Path(tempfile.mkdtemp(prefix="cloud-"))
+        self.images = Images(self._folder)
+        self.cloud_run = CloudRun(
+            images=self.images,
+            platform_environment=lambda email: catalog.platform(self.url, email),
+            allowed=self._may_invoke,
+            lines=self._log,
+            requested=self.signals.requested,
+            idle_seconds=idle_seconds,
+            seed=seed,
+        )
+        self.services: list[Service] = [self.storage, *catalog.services(self.state, self.signals, self.cloud_run)]
+        self.state.enabled = apis_of(apis, (service.document.host for service in self.services))
         self.faults = Faults()
         self.requests = Journal()
         self._port = port
@@ -49,7 +89,7 @@ class CloudDouble:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.close()
 
     def start(self) -> None:
         """Listen; a second start listens on the first one's port, with everything that was kept."""
@@ -64,6 +104,12 @@ class CloudDouble:
         if server is not None:
             server.stop()
 
+    def close(self) -> None:
+        """Stop for good: no process, port or folder is left behind."""
+        self.cloud_run.close()
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     @property
     def url(self) -> str:
         """The address of the double, without a slash at its end."""
@@ -71,26 +117,49 @@ class CloudDouble:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables with which Google's Python clients and Terraform's provider find the double by themselves."""
-        return {
-            # Otherwise the storage client asks for the bucket in a background thread: the journal would hold requests
-            # that nobody made, and an outage would leave that thread retrying.
-            "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
-            "STORAGE_EMULATOR_HOST": self.url,
-            "GOOGLE_CLOUD_PROJECT": self.project,
-            "GOOGLE_STORAGE_CUSTOM_ENDPOINT": f"{self.url}/storage/v1/",
-        }
+        """The variables with which Google's clients, gcloud and Terraform's provider find the double by themselves."""
+        return {**catalog.environment(self.url, self.project), "GOOGLE_APPLICATION_CREDENTIALS": str(self.key_file())}
+
+    def key_file(self, account: str = oauth.OWNER) -> Path:
+        """Return the file of a key with which Google's libraries sign in here as an account, the owner without one."""
+        path = self._folder / f"{account}.json"
+        path.write_text(json.dumps(oauth.key_file(account, self.project, self.url)), encoding="utf-8")
+        return path
+
+    def resources(self, collection: str) -> dict[str, Json]:
+        """Return a copy of a collection's resources by full name, for example of `run.projects.locations.services`."""
+        return copy.deepcopy(self.state.resources(collection))
+
+    def measure(self) -> None:
+        """Take one sample of what Cloud Run knows of its instances, as Google does every minute."""
+        self.signals.measure(self.cloud_run.facts())
+
+    def _may_invoke(self, service: str, principal: str | None) -> bool:
+        if principal == oauth.OWNER:
+            return True
+        caller = access.ANONYMOUS if principal is None else principal
+        return access.holds(self.state, caller, "run.routes.invoke", f"//run.googleapis.com/{service}")
+
+    def _log(self, origin: Origin, stream: str, text: str) -> None:
+        if stream == instances.SYSTEM:
+            self.signals.system(origin, text, instances.severity_of(text))
+        else:
+            self.signals.line(origin, stream, text)
 
     def _steps(self, request: Request, closing: threading.Event) -> Iterator[Step]:
         if request.path.startswith(control.PREFIX):
             return faults.script(control.answer(self, request), None)
+        if request.path == oauth.PATH:
+            return faults.script(oauth.answer(request), None)
+        request = oauth.identify(request)
+        request = xml.as_json(request, self.storage.state.buckets) or request
         service, match = self._find(request)
         entry = _entry(request, match)
         self.requests.add(entry)
         fault = self.faults.take(request.verb, request.target, entry.method)
         if fault and fault.kind == "delay" and closing.wait(fault.seconds):
             return iter([Ending.CLOSE])
-        response = _respond(service, match, request, fault)
+        response = self._respond(service, match, request, fault)
         _complete(entry, response, fault)
         return faults.script(response, fault)
 
@@ -98,16 +167,24 @@ class CloudDouble:
         found = ((service, service.document.find(request)) for service in self.services)
         return next(((service, match) for service, match in found if match), (None, None))
 
+    def _answers_as_older(self, request: Request) -> bool:
+        """Tell which form errors have below a path; at the root there is nothing but Cloud Storage."""
+        documents = [service.document for service in self.services]
+        return all(document.is_older for document in documents if request.path.startswith(f"{document.mount}/"))
 
-def _respond(service: Service | None, match: Match | None, request: Request, fault: Fault | None) -> Response:
-    if fault and fault.prevents:
-        return error_response(played(fault.status))
-    if service is None or match is None:
-        return error_response(not_found(f"No API has {request.verb} {request.path}"))
-    try:
-        return service.answer(service.document.read(match, request))
-    except CloudError as error:
-        return text_response(error) if ("alt", "media") in request.query else error_response(error)
+    def _respond(self, service: Service | None, match: Match | None, request: Request, fault: Fault | None) -> Response:
+        older = self._answers_as_older(request)
+        if fault and fault.prevents:
+            return error_response(played(fault.status), older)
+        if service is None or match is None:
+            return error_response(catalog.refusal(request), older)
+        try:
+            catalog.check_enabled(self.state, service.document, request)
+            call = service.document.read(match, request)
+            access.check(self.state, call, self.storage.is_live)
+            return service.answer(call)
+        except CloudError as error:
+            return text_response(error) if ("alt", "media") in request.query else error_response(error, older)
 
 
 def _entry(request: Request, match: Match | None) -> Entry:
@@ -118,6 +195,7 @@ def _entry(request: Request, match: Match | None) -> Entry:
         method=match.method.id if match else None,
         headers=dict(request.headers.items()),
         body_bytes=len(request.body),
+        principal=request.principal,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 # google.rpc.Code of a status, as newer APIs add it to the body.
@@ -32,25 +33,64 @@ REASONS = {
 class CloudError(Exception):
     """A request that Google would refuse with this status, reason and one or more messages."""
 
-    def __init__(self, status: int, reason: str, *messages: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        *messages: str,
+        headers: dict[str, str] | None = None,
+        rpc: str | None = None,
+        details: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Keep what Google would say; `rpc` is the google.rpc.Code where it is not the usual one of the status."""
         super().__init__("; ".join(messages))
         self.status = status
         self.reason = reason
         self.messages = messages
         self.headers = headers or {}
+        self.rpc = rpc or RPC_STATUS.get(status)
+        self.details = list(details)
 
     def body(self) -> dict[str, Any]:
-        """Return the error as Google's JSON document."""
+        """Return the error as the JSON document of the older APIs: Cloud Storage, BigQuery."""
         errors = [{"message": text, "domain": "global", "reason": self.reason} for text in self.messages]
         error: dict[str, Any] = {"code": self.status, "message": "\n".join(self.messages), "errors": errors}
-        if self.status in RPC_STATUS:
-            error["status"] = RPC_STATUS[self.status]
-        return {"error": error}
+        return {"error": error | self._rest()}
+
+    def rpc_body(self) -> dict[str, Any]:
+        """Return the error as the JSON document of the APIs that are gRPC underneath: all the others."""
+        return {"error": {"code": self.status, "message": "\n".join(self.messages)} | self._rest()}
+
+    def _rest(self) -> dict[str, Any]:
+        rest = {"status": self.rpc, "details": self.details}
+        return {name: value for name, value in rest.items() if value}
 
 
 def invalid(*messages: str) -> CloudError:
     """Return the refusal of a value."""
     return CloudError(400, "invalid", *messages)
+
+
+def invalid_fields(faults: Sequence[tuple[str, str]]) -> CloudError:
+    """Return the refusal of a body: pairs of a field's path and what is wrong with it."""
+    violations = [{"field": field, "description": text} for field, text in faults]
+    details = [{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations}]
+    return CloudError(400, "invalid", *(text for _, text in faults), details=details)
+
+
+def failed_precondition(message: str) -> CloudError:
+    """Return the refusal of what the state of things does not allow, as the newer APIs answer it."""
+    return CloudError(400, "failedPrecondition", message, rpc="FAILED_PRECONDITION")
+
+
+def denied(message: str, *details: dict[str, Any]) -> CloudError:
+    """Return the refusal of what the caller may not do."""
+    return CloudError(403, "forbidden", message, details=details)
+
+
+def aborted(message: str) -> CloudError:
+    """Return the refusal of a write that was made from an older state than the present one."""
+    return CloudError(409, "aborted", message, rpc="ABORTED")
 
 
 def required(name: str) -> CloudError:

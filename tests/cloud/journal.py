@@ -18,6 +18,7 @@ class Entry:
     method: str | None
     headers: dict[str, str]
     body_bytes: int
+    principal: str | None = None
     status: int | None = None
     fault: str | None = None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message
 from email.utils import formatdate
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.cloud.errors import CloudError
 
@@ -18,6 +18,8 @@ from tests.cloud.errors import CloudError
 Headers = Mapping[str, str] | Message
 JSON_TYPE = "application/json; charset=UTF-8"
 BODILESS = {204, 304}
+# A path that starts so is asked by the service account that follows; others by the project's owner.
+AS = "/_as/"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Request:
     target: str
     headers: Headers
     body: bytes = b""
+    principal: str | None = None
+    client: str = ""  # the address that it came from
 
     @cached_property
     def path(self) -> str:
@@ -42,7 +46,15 @@ class Request:
     @property
     def root(self) -> str:
         """The address under which the client reached the double, so that links in answers lead back to it."""
-        return f"http://{self.headers.get('Host', '127.0.0.1')}"
+        prefix = f"{AS}{self.principal}" if self.principal else ""
+        return f"http://{self.headers.get('Host', '127.0.0.1')}{prefix}"
+
+    def identified(self) -> Request:
+        """Return the request with the principal that its path starts with, if any: /_as/EMAIL/run/v2/..."""
+        if not self.target.startswith(AS):
+            return self
+        principal, _, rest = self.target.removeprefix(AS).partition("/")
+        return replace(self, target=f"/{rest}", principal=unquote(principal))
 
 
 @dataclass(frozen=True)
@@ -68,11 +80,11 @@ def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | No
     return Response(status, {"Content-Type": JSON_TYPE, **(headers or {})}, json.dumps(value).encode())
 
 
-def error_response(error: CloudError) -> Response:
-    """Return a refusal as the JSON answer that Google gives."""
+def error_response(error: CloudError, older: bool = True) -> Response:
+    """Return a refusal as the JSON answer that Google gives, in the form of its older or of its newer APIs."""
     if error.status in BODILESS:
         return Response(error.status, error.headers)
-    return json_response(error.body(), error.status, error.headers)
+    return json_response(error.body() if older else error.rpc_body(), error.status, error.headers)
 
 
 def text_response(error: CloudError) -> Response:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import time
+from dataclasses import replace
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
@@ -21,6 +22,8 @@ from google.auth import jwt
 from tests.cloud.messages import Headers, Request, Response, json_response
 
 PATH = "/oauth2/token"
+# Whose requests are the project owner's, whatever the policies say.
+OWNER = "owner@example.com"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LIFETIME_SECONDS = 3600
 ISSUER = "https://accounts.google.com"
@@ -61,9 +64,15 @@ def identity_token(email: str, audience: str, lifetime_seconds: int = LIFETIME_S
     return _unsigned({**claims, "iat": now, "exp": now + lifetime_seconds})
 
 
-def principal(headers: Headers) -> str | None:
-    """Return the account that a request's bearer token names; None for a token that is no JWT."""
-    scheme, _, token = headers.get("Authorization", "").partition(" ")
+def identify(request: Request) -> Request:
+    """Return a request with whom its path or its token names; anything else, and the owner, is nobody in particular."""
+    named = request.identified()
+    caller = named.principal or _account(request.headers)
+    return replace(named, principal=None if caller == OWNER else caller)
+
+
+def _account(headers: Headers) -> str | None:
+    scheme, _, token = (headers.get("Authorization") or "").partition(" ")
     claims = _claims(token) if scheme.lower() == "bearer" else {}
     # A client library may present what it signed itself instead of asking for a token; it has no e-mail, but an issuer.
     return claims.get("email") or claims.get("iss")

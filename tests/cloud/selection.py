@@ -73,10 +73,11 @@ class _Parser:
         self._advance()
 
     def names(self) -> Selection:
-        selection = dict([self._name()])
+        selection: Selection = {}
+        _join(selection, *self._name())
         while self.token == ",":
             self._advance()
-            selection.update([self._name()])
+            _join(selection, *self._name())
         return selection
 
     def _name(self) -> tuple[str, Selection]:
@@ -101,6 +102,16 @@ class _Parser:
 
     def _advance(self) -> None:
         self.token = next(self._tokens, None)
+
+
+def _join(selection: Selection, name: str, below: Selection) -> None:
+    """Add a name; `items/name,items/size` means both, and `items,items/size` everything."""
+    if name in selection and not (selection[name] and below):
+        selection[name] = {}
+        return
+    known = selection.setdefault(name, {})
+    for inner, deeper in below.items():
+        _join(known, inner, deeper)
 
 
 def _invalid(text: str) -> Exception:

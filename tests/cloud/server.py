@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet: the journal tells what was asked."""
 
     def _exchange(self) -> None:
-        request = Request(self.command, self.path, self.headers, self._body())
+        request = Request(self.command, self.path, self.headers, self._body(), client=self.client_address[0])
         if self.headers.get("Connection", "").lower() == "close":
             self.close_connection = True
         for step in self._steps(request):

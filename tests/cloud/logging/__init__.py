@@ -1,1 +1,1 @@
-"""Cloud Logging: what becomes of the lines that services print, and how entries are filtered, counted and routed."""
+"""Cloud Logging: entries and the language that filters them; metrics, sinks and log buckets."""

@@ -6,14 +6,15 @@ The rules for structured lines are those of https://cloud.google.com/logging/doc
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from typing import Any, Literal
 
 from tests.cloud.discovery import Document
 from tests.cloud.errors import CloudError, invalid
-from tests.cloud.instants import SECOND, read_instant, write_duration, write_instant
+from tests.cloud.instants import SECOND, read_instant, write_instant
 from tests.cloud.logging.fields import SEVERITIES
 from tests.cloud.schemas import Json
 
@@ -36,57 +37,34 @@ EXACT = 2**53
 
 @dataclass(frozen=True)
 class Origin:
-    """The instance of a Cloud Run revision that an entry is of; `instance` is empty where none took part."""
+    """The instance of a Cloud Run revision that an entry is of; `instance_id` is empty where none took part."""
 
     project: str
     location: str
     service: str
     revision: str
-    instance: str = ""
-
-    def resource(self) -> Json:
-        """Return the monitored resource."""
-        labels = {
-            "project_id": self.project,
-            "service_name": self.service,
-            "revision_name": self.revision,
-            "configuration_name": self.service,
-            "location": self.location,
-        }
-        return {"type": "cloud_run_revision", "labels": labels}
-
-    def log_name(self, log: str) -> str:
-        """Return the name of one of Cloud Run's logs: stdout, stderr, requests or varlog/system."""
-        return f"projects/{self.project}/logs/run.googleapis.com%2F{log.replace('/', '%2F')}"
+    instance_id: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)  # the revision's own
 
 
 @dataclass(frozen=True)
 class RequestFacts:
-    """What Cloud Run's front knows of one request; sizes in bytes, `started_ns` since 1970."""
+    """What Cloud Run's front knows of one request; `text` is what it says of one that it could not hand on."""
 
-    method: str
-    url: str
-    status: int
-    started_ns: int
-    latency_seconds: float
-    request_bytes: int = 0
-    response_bytes: int = 0
-    user_agent: str = ""
-    remote_ip: str = ""
-    server_ip: str = ""
-    referer: str = ""
-    protocol: str = "HTTP/1.1"
-    trace: str = ""  # 32 hexadecimal digits
-    span: str = ""
-    sampled: bool = False
-    message: str = ""  # what the platform says of a request that it could not hand on
+    timestamp: datetime
+    origin: Origin
+    http_request: Json  # LogEntry.httpRequest
+    trace: str = ""  # its full resource name
+    span_id: str = ""
+    trace_sampled: bool = False
+    text: str = ""
 
 
 def read_line(
-    line: bytes, stream: Literal["stdout", "stderr"], origin: Origin, received_ns: int, insert_id: str
+    text: str, stream: Literal["stdout", "stderr"], origin: Origin, received_ns: int, insert_id: str
 ) -> Json | None:
     """Return the entry that a line printed by a container becomes, or None for a blank one."""
-    text = line.decode("utf-8", errors="replace").rstrip("\r\n")
+    text = text.rstrip("\r\n")
     if not text.strip():
         return None
     entry = _frame(origin, stream, received_ns, insert_id)
@@ -96,28 +74,35 @@ def read_line(
     return _promote(entry, payload)
 
 
-def request_entry(facts: RequestFacts, origin: Origin, received_ns: int, insert_id: str) -> Json:
+def request_entry(facts: RequestFacts, received_ns: int, insert_id: str) -> Json:
     """Return the entry of Cloud Run's request log for one request."""
-    entry = {
-        **_frame(origin, "requests", received_ns, insert_id),
-        "timestamp": write_instant(facts.started_ns),
-        "severity": _severity_of_status(facts.status),
-        "httpRequest": _http_request(facts),
+    optional = {"trace": facts.trace, "spanId": facts.span_id, "textPayload": facts.text}
+    return {
+        **_frame(facts.origin, "requests", received_ns, insert_id),
+        "timestamp": write_instant(round(facts.timestamp.timestamp() * 10**6) * 1000),
+        "severity": _severity_of_status(facts.http_request["status"]),
+        "httpRequest": dict(facts.http_request),
+        **{name: value for name, value in optional.items() if value},
+        **({"traceSampled": True} if facts.trace_sampled else {}),
     }
-    if facts.trace:
-        entry["trace"] = f"projects/{origin.project}/traces/{facts.trace}"
-        entry["traceSampled"] = facts.sampled
-    if facts.span:
-        entry["spanId"] = facts.span
-    if facts.message:
-        entry["textPayload"] = facts.message
-    return entry
 
 
 def system_entry(text: str, severity: str, origin: Origin, received_ns: int, insert_id: str) -> Json:
     """Return the entry of something that the platform did to an instance, for example a failed probe."""
     entry = _frame(origin, "varlog/system", received_ns, insert_id)
     return {**entry, **_severity(severity), "textPayload": text}
+
+
+def resource_of(origin: Origin) -> Json:
+    """Return the monitored resource that entries and time series of a revision are of."""
+    labels = {
+        "project_id": origin.project,
+        "service_name": origin.service,
+        "revision_name": origin.revision,
+        "configuration_name": origin.service,
+        "location": origin.location,
+    }
+    return {"type": "cloud_run_revision", "labels": labels}
 
 
 def check_size(entry: Json) -> None:
@@ -145,16 +130,16 @@ def as_struct(value: Any) -> Any:
 
 
 def _frame(origin: Origin, log: str, received_ns: int, insert_id: str) -> Json:
-    entry: Json = {
+    instance = {"instanceId": origin.instance_id} if origin.instance_id else {}
+    labels = {**origin.labels, **instance}
+    return {
         "insertId": insert_id,
-        "logName": origin.log_name(log),
-        "resource": origin.resource(),
+        "logName": f"projects/{origin.project}/logs/run.googleapis.com%2F{log.replace('/', '%2F')}",
+        "resource": resource_of(origin),
         "timestamp": write_instant(received_ns),
         "receiveTimestamp": write_instant(received_ns),
+        **({"labels": labels} if labels else {}),
     }
-    if origin.instance:
-        entry["labels"] = {"instanceId": origin.instance}
-    return entry
 
 
 def _structured(text: str) -> Json | None:
@@ -274,21 +259,6 @@ SPECIAL_FIELDS: dict[str, Callable[[Any], Json | None]] = {
     f"{SPECIAL}trace": _text_field("trace"),
     f"{SPECIAL}trace_sampled": lambda value: {"traceSampled": value} if isinstance(value, bool) else None,
 }
-
-
-def _http_request(facts: RequestFacts) -> Json:
-    optional = {"userAgent": facts.user_agent, "referer": facts.referer}
-    addresses = {"remoteIp": facts.remote_ip, "serverIp": facts.server_ip}
-    return {
-        "requestMethod": facts.method,
-        "requestUrl": facts.url,
-        "requestSize": str(facts.request_bytes),
-        "status": facts.status,
-        "responseSize": str(facts.response_bytes),
-        "latency": write_duration(facts.latency_seconds),
-        "protocol": facts.protocol,
-        **{name: text for name, text in {**optional, **addresses}.items() if text},
-    }
 
 
 def _severity_of_status(status: int) -> str:

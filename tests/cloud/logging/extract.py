@@ -100,13 +100,13 @@ def check_update(old: Json, new: Json) -> None:
 
 
 def _descriptor(metric: Json) -> Json:
-    given = {key: value for key, value in metric.get("metricDescriptor", {}).items() if value}
+    described = metric.get("metricDescriptor") or {}
+    given = {key: value for key, value in described.items() if value and not str(value).endswith("_UNSPECIFIED")}
     return {"metricKind": "DELTA", "valueType": "INT64", "unit": "1", **given}
 
 
 def _labels(metric: Json) -> list[Json]:
-    labels: list[Json] = _descriptor(metric).get("labels", [])
-    return labels
+    return list(_descriptor(metric).get("labels", ()))
 
 
 def _label(metric: Json, label: Json, entry: Json) -> str:
@@ -191,7 +191,7 @@ def _check_labels(metric: Json) -> None:
 
 
 def _check_extractors(metric: Json) -> None:
-    keys, extractors = {label["key"] for label in _labels(metric)}, metric.get("labelExtractors", {})
+    keys, extractors = {label["key"] for label in _labels(metric)}, metric.get("labelExtractors") or {}
     for key in sorted(keys - set(extractors)):
         raise invalid(f"The label {key!r} has no extractor.")
     for key in sorted(set(extractors) - keys):

@@ -135,6 +135,18 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
+def read_boolean(value: Any) -> bool:
+    """Return a truth value written in any case.
+
+    Raises ValueError: it is none.
+    """
+    known = {"true": True, "false": False}
+    try:
+        return known[str(value).casefold()]
+    except KeyError:
+        raise ValueError(value) from None
+
+
 def _walk(value: Any, steps: tuple[str, ...]) -> Iterator[Any]:
     if isinstance(value, list):
         for item in value:

@@ -1,1 +1,1 @@
-"""Cloud Monitoring: time series, how they are asked for, and which alerts fire on them."""
+"""Cloud Monitoring: time series and how they are asked for; alert policies, objectives, channels, dashboards."""

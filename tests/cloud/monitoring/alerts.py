@@ -1,286 +1,147 @@
-"""Alert policies: which would fire at a given time, and with which values.
-
-Nothing is remembered between evaluations: a condition that must hold for a while is evaluated over that while.
-"""
+"""Alert policies: which ones Cloud Monitoring takes; whether they fire is in evaluation.py."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
 
-from tests.cloud.errors import CloudError, invalid, not_found, unimplemented
-from tests.cloud.instants import read_duration
-from tests.cloud.monitoring import promql, slo
-from tests.cloud.monitoring.filters import compile_filter
-from tests.cloud.monitoring.query import MINUTE, Result, aggregate, select
-from tests.cloud.monitoring.series import SeriesStore
+from tests.cloud.collection import Change, Collection, generated
+from tests.cloud.errors import invalid, not_found
+from tests.cloud.monitoring.evaluation import check_conditions
+from tests.cloud.project import Project
 from tests.cloud.schemas import Json
 
-PROMQL, THRESHOLD, ABSENT = "conditionPrometheusQueryLanguage", "conditionThreshold", "conditionAbsent"
-# An absence is only noticed of what was there: at most this long ago.
-REMEMBERED_SECONDS = 24.5 * 3600
-METRIC = re.compile(r'metric\.type\s*=\s*"(logging\.googleapis\.com/user/[^"]+)"')
-COMPARISONS: dict[str, Callable[[float, float], bool]] = {"COMPARISON_GT": operator.gt, "COMPARISON_LT": operator.lt}
-COMBINERS: dict[str, Callable[[Iterable[bool]], bool]] = {"AND": all, "OR": any, "COMBINE_UNSPECIFIED": any}
+POLICIES = "monitoring.projects.alertPolicies"
+CHANNELS = "monitoring.projects.notificationChannels"
+OBJECTIVES = "monitoring.services.serviceLevelObjectives"
+DESCRIPTORS = "monitoring.projects.metricDescriptors"
+KINDS = ("conditionThreshold", "conditionAbsent", "conditionMatchedLog", "conditionPrometheusQueryLanguage")
+KINDS += ("conditionMonitoringQueryLanguage", "conditionSql")
+MOST_CONDITIONS, MOST_LABELS = 6, 64
+USER_METRIC = re.compile(r'metric\.type\s*=\s*"(logging\.googleapis\.com/user/[^"]+)"')
+PROMETHEUS_USER_METRIC = re.compile(r"logging_googleapis_com:user_([a-zA-Z0-9_]+)")
+RESOURCE_TYPE = re.compile(r"resource\.type\s*=")
+BURN_RATE = re.compile(r'select_slo_burn_rate\(\s*"([^"]+)"')
+LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+EVALUATION_STEP_SECONDS = 30
 
 
-@dataclass(frozen=True)
-class Violation:
-    """One time series that a condition finds wrong, with its newest value; an absent one has none."""
-
-    labels: dict[str, str]
-    value: float | None
-
-
-@dataclass(frozen=True)
-class ConditionState:
-    """Whether a condition is met, and by what; `values` are the newest of the series looked at, met or not."""
-
-    name: str
-    met: bool
-    violations: list[Violation] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class PolicyState:
-    """Whether a policy fires."""
-
-    name: str
-    firing: bool
-    conditions: list[ConditionState]
-
-    def as_json(self) -> Json:
-        """Return it as JSON."""
-        return asdict(self)
+def _check(new: Json, change: Change) -> None:
+    conditions = new.get("conditions") or []
+    if not 1 <= len(conditions) <= MOST_CONDITIONS:
+        text = f"The policy must have between 1 and {MOST_CONDITIONS} conditions, not {len(conditions)}."
+        raise invalid(f"Field alert_policy.conditions had an invalid value: {text}")
+    if not new.get("displayName"):
+        raise invalid("Field alert_policy.display_name had an invalid value: it must not be empty.")
+    if not new.get("combiner") or new["combiner"] == "COMBINE_UNSPECIFIED":
+        raise invalid("Field alert_policy.combiner had an invalid value: it must be specified.")
+    for key in new.get("userLabels") or {}:
+        if not LABEL_KEY.fullmatch(key):
+            raise invalid(f"Field alert_policy.user_labels had an invalid value: the key '{key}' is not allowed.")
+    for index, condition in enumerate(conditions):
+        _check_condition(condition, f"alert_policy.conditions[{index}]", change.project)
+    check_conditions(new)
+    _check_strategy(new)
+    _check_channels(new.get("notificationChannels") or [], change.project)
 
 
-@dataclass(frozen=True)
-class _Moment:
-    """All that conditions are evaluated on."""
-
-    at: float
-    store: SeriesStore
-    slos: Mapping[str, Json]
-    engine: promql.Engine | None
-
-
-def evaluate(
-    policies: Iterable[Json], store: SeriesStore, at: float, slos: Mapping[str, Json] | None = None
-) -> list[PolicyState]:
-    """Return the state of each policy at a time in seconds since 1970; `slos` by their resource names.
-
-    Raises CloudError: 400 for a condition that Google would not take, 501 for one that the double cannot evaluate.
-    Raises NoPrometheusError: a condition is PromQL, and Prometheus is not installed.
-    """
-    kept = list(policies)
-    with contextlib.ExitStack() as stack:
-        wanted = any(PROMQL in condition for policy in kept for condition in policy["conditions"])
-        engine = stack.enter_context(promql.engine(store.all(), round(at, 3))) if wanted else None
-        moment = _Moment(round(at, 3), store, slos or {}, engine)
-        return [_policy(policy, moment) for policy in kept]
+def _check_condition(condition: Json, where: str, project: Project) -> None:
+    kinds = [kind for kind in KINDS if condition.get(kind) is not None]
+    if len(kinds) != 1:
+        raise invalid(f"Field {where} had an invalid value: exactly one kind of condition must be given, not {kinds}.")
+    if not condition.get("displayName"):
+        raise invalid(f"Field {where}.display_name had an invalid value: it must not be empty.")
+    described = condition[kinds[0]]
+    if kinds[0] in ("conditionThreshold", "conditionAbsent"):
+        _check_filter(described.get("filter") or "", f"{where}.{kinds[0]}", project)
+    if kinds[0] == "conditionPrometheusQueryLanguage":
+        _check_promql(described, where, project)
 
 
-def check_policy(policy: Json, metric_types: Iterable[str] | None = None) -> None:
-    """Refuse an AlertPolicy that Google would refuse; PromQL itself is only read when a policy is evaluated.
-
-    With `metric_types`, threshold and absence conditions on log-based metrics that are not among them are refused, as
-    Google does until such a metric exists.
-
-    Raises CloudError: 400, 404 for a metric that does not exist.
-    """
-    conditions = policy.get("conditions", [])
-    if not 1 <= len(conditions) <= 6:
-        raise invalid("Field alert_policy.conditions had an invalid value: a policy has one to six conditions.")
-    if len(conditions) > 1 and policy.get("combiner", "COMBINE_UNSPECIFIED") == "COMBINE_UNSPECIFIED":
-        raise invalid("Field alert_policy.combiner had an invalid value: it must be set for several conditions.")
-    for condition in conditions:
-        kinds = [name for name in condition if name.startswith("condition")]
-        if len(kinds) != 1:
-            raise invalid("Field alert_policy.conditions had an invalid value: a condition has exactly one type.")
-        if kinds[0] in CHECKS:
-            CHECKS[kinds[0]](condition[kinds[0]])
-            _check_metric(condition[kinds[0]].get("filter", ""), metric_types)
+def _check_filter(text: str, where: str, project: Project) -> None:
+    objective = BURN_RATE.search(text)
+    if objective:
+        name = project.canonical(objective[1], "monitoring.googleapis.com")
+        if name not in project.resources(OBJECTIVES):
+            raise not_found(f"Cannot find the service level objective '{objective[1]}'.")
+        return
+    if "metric.type" not in text and "select_slo_" not in text:
+        raise invalid(f"Field {where}.filter had an invalid value: it must name a metric.type.")
+    if "select_slo_" not in text and not RESOURCE_TYPE.search(text):
+        raise invalid(f'Field {where}.filter had an invalid value: must specify a restriction on "resource.type".')
+    for metric in USER_METRIC.findall(text):
+        _check_metric(metric, project)
 
 
-def _policy(policy: Json, moment: _Moment) -> PolicyState:
-    conditions = [_condition(condition, moment) for condition in policy["conditions"]]
-    combiner = policy.get("combiner", "COMBINE_UNSPECIFIED")
-    if combiner not in COMBINERS:
-        raise unimplemented(f"the combiner {combiner}")
-    firing = policy.get("enabled", True) and COMBINERS[combiner](condition.met for condition in conditions)
-    return PolicyState(policy.get("displayName", ""), firing, conditions)
-
-
-def _condition(condition: Json, moment: _Moment) -> ConditionState:
-    name = condition.get("displayName", "")
-    for kind, evaluator in EVALUATORS.items():
-        if kind in condition:
-            try:
-                return evaluator(name, condition[kind], moment)
-            except CloudError as error:
-                error.add_note(f"in the condition {name!r}")
-                raise
-    raise unimplemented(f"conditions of type {', '.join(one for one in condition if one.startswith('condition'))}")
-
-
-def _promql(name: str, condition: Json, moment: _Moment) -> ConditionState:
-    if moment.engine is None:
-        raise RuntimeError("evaluate() starts the engine for policies with PromQL")
-    step = read_duration(condition.get("evaluationInterval", "30s"))
-    steps = math.ceil(read_duration(condition.get("duration", "0s")) / step)
-    found = moment.engine.query_range(condition["query"], moment.at - steps * step, moment.at, step)
-    series = [(one["metric"], one["values"]) for one in found["result"]]
-    now = [(labels, values) for labels, values in series if values[-1][0] == moment.at]
-    violations = [Violation(labels, float(values[-1][1])) for labels, values in now if len(values) == steps + 1]
-    return ConditionState(name, bool(violations), violations, [float(values[-1][1]) for _, values in now])
-
-
-def _threshold(name: str, condition: Json, moment: _Moment) -> ConditionState:
-    if "forecastOptions" in condition or condition.get("evaluationMissingData", "").endswith("_ACTIVE"):
-        raise unimplemented("forecasts, and missing data that counts as a violation")
-    compare, limit = COMPARISONS[condition["comparison"]], condition.get("thresholdValue", 0)
-    is_burn_rate = slo.is_burn_rate(condition["filter"])
-    looked_at = _burn_rates(condition, moment) if is_burn_rate else _aligned(condition, moment)
-    violations = [
-        Violation(labels, values[0])
-        for labels, values in looked_at
-        if all(value is not None and compare(value, limit) for value in values)
-    ]
-    newest = [values[0] for _, values in looked_at if values[0] is not None]
-    return ConditionState(name, _triggers(condition, len(violations), len(looked_at)), violations, newest)
-
-
-# The labels of a series, and its values in the time for which a condition must hold, newest first.
-Looked = tuple[dict[str, str], list[float | None]]
-
-
-def _burn_rates(condition: Json, moment: _Moment) -> list[Looked]:
-    name, read = slo.selected_burn_rate(condition["filter"], moment.slos, moment.store)
-    minutes = _count(condition, MINUTE)
-    return [({"slo": name}, [read(moment.at - index * MINUTE) for index in range(minutes)])]
-
-
-def _aligned(condition: Json, moment: _Moment) -> list[Looked]:
-    aggregation = _aggregation(condition, "aggregations")
-    period = read_duration(aggregation["alignmentPeriod"])
-    ends = [moment.at - index * period for index in range(_count(condition, period))]
-    start = moment.at - len(ends) * period
-    found = aggregate(select(moment.store, condition["filter"]), aggregation, start, moment.at)
-    if "denominatorFilter" not in condition:
-        return [(_labels(one), _at(_values(one), ends)) for one in found]
-    below = _aggregation(condition, "denominatorAggregations")
-    others = aggregate(select(moment.store, condition["denominatorFilter"]), below, start, moment.at)
-    totals = {tuple(_labels(one).items()): _values(one) for one in others}
-    return [
-        (_labels(one), _at(_ratios(_values(one), totals.get(tuple(_labels(one).items()), {})), ends)) for one in found
-    ]
-
-
-def _absent(name: str, condition: Json, moment: _Moment) -> ConditionState:
-    """Find the series that once had data and have none for as long as the condition says."""
-    seconds = read_duration(condition["duration"])
-    series = select(moment.store, condition["filter"])
-    aggregation = _aggregation(condition, "aggregations") if condition.get("aggregations") else {}
-    before = aggregate(series, aggregation, moment.at - REMEMBERED_SECONDS, moment.at - seconds)
-    since = aggregate(series, aggregation, moment.at - seconds, moment.at)
-    alive = [_labels(one) for one in since if one.points]
-    known = [_labels(one) for one in before if one.points]
-    violations = [Violation(labels, None) for labels in known if labels not in alive]
-    return ConditionState(name, _triggers(condition, len(violations), len(known)), violations)
-
-
-EVALUATORS: dict[str, Callable[[str, Json, _Moment], ConditionState]] = {
-    PROMQL: _promql,
-    THRESHOLD: _threshold,
-    ABSENT: _absent,
-}
-
-
-def _count(condition: Json, period: float) -> int:
-    """Return how many points in a row must violate."""
-    return max(1, math.ceil(read_duration(condition.get("duration", "0s")) / period))
-
-
-def _aggregation(condition: Json, name: str) -> Json:
-    given: list[Json] = condition.get(name, [])
-    if len(given) > 1:
-        raise unimplemented("more than one aggregation of a condition")
-    if not given or "alignmentPeriod" not in given[0]:
-        raise unimplemented("threshold conditions without an alignment period")
-    return given[0]
-
-
-def _labels(result: Result) -> dict[str, str]:
-    return {**dict(result.resource.labels), **dict(result.labels)}
-
-
-def _values(result: Result) -> dict[float, float]:
-    if result.descriptor.value_type == "DISTRIBUTION":
-        raise invalid("A threshold needs numbers: align or reduce the distribution to a percentile.")
-    return {point.end: point.value for point in result.points if isinstance(point.value, int | float)}
-
-
-def _at(values: Mapping[float, float], ends: list[float]) -> list[float | None]:
-    return [values.get(end) for end in ends]
-
-
-def _ratios(values: Mapping[float, float], totals: Mapping[float, float]) -> dict[float, float]:
-    return {end: value / totals[end] for end, value in values.items() if totals.get(end)}
-
-
-def _triggers(condition: Json, violating: int, looked_at: int) -> bool:
-    trigger = condition.get("trigger", {})
-    if trigger.get("percent"):
-        return looked_at > 0 and 100 * violating / looked_at >= trigger["percent"]
-    return violating >= (trigger.get("count") or 1)
-
-
-def _check_promql(condition: Json) -> None:
+def _check_promql(condition: Json, where: str, project: Project) -> None:
     if not condition.get("query"):
-        raise invalid("Field alert_policy.conditions.condition_prometheus_query_language.query must not be empty.")
-    _check_duration(condition, "evaluationInterval", 30)
+        raise invalid(f"Field {where}.condition_prometheus_query_language.query had an invalid value: it is empty.")
+    seconds = float((condition.get("evaluationInterval") or "30s").rstrip("s"))
+    if seconds % EVALUATION_STEP_SECONDS:
+        raise invalid(f"Field {where}.evaluation_interval had an invalid value: it must be a multiple of 30 seconds.")
+    if condition.get("disableMetricValidation"):
+        return
+    for name in PROMETHEUS_USER_METRIC.findall(condition["query"]):
+        suffixless = re.sub(r"_(bucket|count|sum)$", "", name)
+        if not any(suffixless == re.sub(r"\W", "_", known) for known in _user_metrics(project)):
+            raise _no_metric(f"logging.googleapis.com/user/{name}")
 
 
-def _check_threshold(condition: Json) -> None:
-    if condition.get("comparison") not in COMPARISONS:
-        raise invalid("Field comparison had an invalid value: only COMPARISON_LT and COMPARISON_GT are supported.")
-    _check_duration(condition, "duration", 60)
-    if not slo.is_burn_rate(condition.get("filter", "")):
-        compile_filter(condition.get("filter", ""))
-    elif not slo.BURN_RATE.fullmatch(condition["filter"].strip()):
-        raise invalid(f'Field filter had an invalid value of "{condition["filter"]}": Could not parse filter.')
+def _check_metric(metric: str, project: Project) -> None:
+    if metric.removeprefix("logging.googleapis.com/user/") not in _user_metrics(project):
+        raise _no_metric(metric)
 
 
-def _check_absent(condition: Json) -> None:
-    compile_filter(condition.get("filter", ""))
-    _check_duration(condition, "duration", 60)
-    if read_duration(condition.get("duration", "0s")) < 120:
-        raise invalid("Field duration had an invalid value: an absence must last at least 120 seconds.")
+def _user_metrics(project: Project) -> set[str]:
+    """Return the log-based metrics that Monitoring knows: a new one only after it has counted something."""
+    prefix = f"projects/{project.id}/metricDescriptors/logging.googleapis.com/user/"
+    return {name.removeprefix(prefix) for name in project.resources(DESCRIPTORS) if name.startswith(prefix)}
 
 
-def _check_duration(condition: Json, name: str, unit: int) -> None:
-    if read_duration(condition.get(name, "0s")) % unit:
+def _no_metric(metric: str) -> Exception:
+    return not_found(
+        f'Cannot find metric(s) that match type = "{metric}". If a metric was created recently, it could take up to '
+        "10 minutes to become available. Please try again soon."
+    )
+
+
+def _check_strategy(new: Json) -> None:
+    is_on_logs = any("conditionMatchedLog" in condition for condition in new["conditions"])
+    limits = (new.get("alertStrategy") or {}).get("notificationRateLimit")
+    if is_on_logs != bool(limits):
         raise invalid(
-            f"Field {name} had an invalid value of {condition[name]}: it must be a multiple of {unit} seconds."
+            "Field alert_policy.alert_strategy.notification_rate_limit had an invalid value: it is required for "
+            "policies on log matches and allowed for no others."
         )
+    if is_on_logs and len(new["conditions"]) > 1:
+        raise invalid("Field alert_policy.conditions had an invalid value: a log match must be the only condition.")
 
 
-CHECKS: dict[str, Callable[[Json], None]] = {
-    PROMQL: _check_promql,
-    THRESHOLD: _check_threshold,
-    ABSENT: _check_absent,
-}
+def _check_channels(names: list[str], project: Project) -> None:
+    known = project.resources(CHANNELS)
+    for name in names:
+        if project.canonical(name, "monitoring.googleapis.com") not in known:
+            raise not_found(f"The notification channel '{name}' does not exist.")
 
 
-def _check_metric(text: str, metric_types: Iterable[str] | None) -> None:
-    found = METRIC.search(text)
-    if metric_types is not None and found and found[1] not in set(metric_types):
-        raise not_found(
-            f'Cannot find metric(s) that match type = "{found[1]}". If a metric was created recently, it could take up '
-            "to 10 minutes to become available. Please try again soon."
-        )
+def _complete(new: Json, change: Change) -> Json:
+    record = {"mutateTime": change.moment, "mutatedBy": change.call.request.principal or "owner@example.com"}
+    conditions = [{**condition, "name": condition.get("name") or _new_name(change)} for condition in new["conditions"]]
+    return {
+        **new,
+        "conditions": conditions,
+        "enabled": new.get("enabled", True),
+        "creationRecord": (change.old or {}).get("creationRecord") or record,
+        "mutationRecord": record,
+    }
+
+
+def _new_name(change: Change) -> str:
+    return f"{change.name}/conditions/{generated(change.call)}"
+
+
+COLLECTION = Collection(
+    methods=POLICIES,
+    check=_check,
+    complete=_complete,
+    output_only=frozenset({"creationRecord", "mutationRecord", "validity"}),
+)

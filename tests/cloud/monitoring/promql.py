@@ -22,11 +22,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tests.cloud.errors import invalid
-from tests.cloud.monitoring.series import Series
+from tests.cloud.errors import invalid, unimplemented
+from tests.cloud.monitoring.series import RUN_METRICS, Series
 
 PROGRAMS = ("promtool", "prometheus")
 START_SECONDS = 20
@@ -35,6 +36,10 @@ STEP_SECONDS = 30
 # extrapolates: samples go on, unchanged, as long before the first and after the last increment as PromQL looks back.
 MARGIN_SECONDS = 300
 QUOTED_NAME = re.compile(r'\{\s*(?:"?__name__"?\s*=\s*)?"([^"/]+/[^"]+)"\s*(,|(?=\}))')
+# Functions over the samples of a counter themselves: Cloud Monitoring's samples are not the double's.
+OVER_SAMPLES = re.compile(r"\b(?:sum|avg|min|max|count|last|stddev|stdvar)_over_time\(\s*([A-Za-z_][\w:]*)")
+PARSE_ERROR = re.compile(r"(?:\d+:\d+: )?parse error: .*")
+USER_METRIC = "logging_googleapis_com:user_"
 Sample = tuple[float, float]
 Line = tuple[str, dict[str, str], list[Sample]]
 
@@ -55,6 +60,24 @@ def classic(query: str) -> str:
     Metric names inside the braces are Prometheus 3's; Debian's engine is older.
     """
     return QUOTED_NAME.sub(lambda found: f"{metric_name(found[1])}{{", query)
+
+
+@lru_cache(maxsize=256)
+def check_query(query: str) -> None:
+    """Refuse what is no PromQL, where promtool is there to tell.
+
+    Raises CloudError: 400 with Prometheus' own words.
+    """
+    if shutil.which("promtool") is None:
+        return
+    rules = {"groups": [{"name": "queries", "rules": [{"alert": "query", "expr": classic(query)}]}]}
+    with tempfile.TemporaryDirectory(prefix="promql-") as folder:
+        file = Path(folder) / "rules.yml"
+        file.write_text(json.dumps(rules), encoding="utf-8")  # JSON is YAML, too
+        done = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        words = PARSE_ERROR.search(done.stdout + done.stderr)
+        raise invalid(f"PromQL query is invalid: {words[0] if words else done.stderr.strip()}")
 
 
 @contextlib.contextmanager
@@ -81,18 +104,19 @@ class Engine:
     def query(self, query: str, at: float) -> Any:
         """Return the `data` of an instant query: resultType and result.
 
-        Raises CloudError: 400, it is no PromQL.
+        Raises CloudError: 400 for what is no PromQL, 501 for functions over the samples of a counter.
         """
         return self._ask("query", query=classic(query), time=repr(at))
 
     def query_range(self, query: str, start: float, end: float, step: float) -> Any:
         """Return the `data` of a query at each step.
 
-        Raises CloudError: 400, it is no PromQL.
+        Raises CloudError: 400 for what is no PromQL, 501 for functions over the samples of a counter.
         """
         return self._ask("query_range", query=classic(query), start=repr(start), end=repr(end), step=repr(step))
 
     def _ask(self, method: str, **parameters: str) -> Any:
+        _check(parameters["query"])
         body = urllib.parse.urlencode(parameters).encode()
         try:
             with _OPENER.open(f"{self._url}/api/v1/{method}", body, timeout=30) as answer:
@@ -100,6 +124,13 @@ class Engine:
         except urllib.error.HTTPError as refusal:
             with refusal:
                 raise invalid(json.load(refusal)["error"]) from None
+
+
+def _check(query: str) -> None:
+    counters = {metric_name(one.type) for one in RUN_METRICS.values() if one.kind == "DELTA"}
+    for name in OVER_SAMPLES.findall(query):
+        if name.startswith(USER_METRIC) or re.sub("_(bucket|count|sum)$", "", name) in counters or name in counters:
+            raise unimplemented(f"functions over the samples of {name}: use rate() or increase()")
 
 
 def open_metrics(series: Iterable[Series], end: float) -> str:

@@ -113,6 +113,19 @@ def aggregate(series: Iterable[Series], aggregation: Json, start: float, end: fl
     return _reduce(aligned, reducer, tuple(aggregation.get("groupByFields", ())))
 
 
+def check_aggregation(descriptor: Descriptor, aggregation: Json) -> None:
+    """Refuse an aggregation that a metric cannot have, whether or not it has any data yet.
+
+    Raises CloudError: as aggregate() does, and 400 for groupByFields that the metric does not have.
+    """
+    aggregate([Series(descriptor, (), Resource("", ()), [(0.0, 0.0)])], aggregation, -MINUTE, MINUTE)
+    for field in aggregation.get("groupByFields", ()):
+        field_reader(field)
+        owner, *words = field.split(".", 2)
+        if owner == "metric" and words != ["type"] and words[-1].strip('"') not in descriptor.labels:
+            raise invalid(f"The metric {descriptor.type} has no label that {field} could mean.")
+
+
 def percentile(distribution: Distribution, share: float) -> float:
     """Return a percentile of a histogram, its values taken to lie evenly between a bucket's bounds."""
     rank, below = share * distribution.count, 0

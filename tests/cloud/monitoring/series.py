@@ -150,13 +150,14 @@ def log_metric_descriptor(metric: Json) -> Descriptor:
     return Descriptor(extract.metric_type(metric), "DELTA", "DISTRIBUTION", unit, bounds, labels)
 
 
-def record_entry(store: SeriesStore, metrics: Iterable[Json], entry: Json, at: float) -> None:
-    """Count an entry, at its time, in every log-based metric that takes it."""
-    for metric in metrics:
-        increment = extract.extract(metric, entry)
-        if increment is not None:
-            resource = Resource.of(entry["resource"])
-            store.record(log_metric_descriptor(metric), increment.labels, resource, at, increment.value)
+def record_entry(store: SeriesStore, metrics: Iterable[Json], entry: Json, at: float) -> list[Json]:
+    """Count an entry, at its time, in every log-based metric that takes it; return these."""
+    increments = [(metric, extract.extract(metric, entry)) for metric in metrics]
+    counted = [(metric, increment) for metric, increment in increments if increment is not None]
+    for metric, increment in counted:
+        resource = Resource.of(entry["resource"])
+        store.record(log_metric_descriptor(metric), increment.labels, resource, at, increment.value)
+    return [metric for metric, _ in counted]
 
 
 def record_request(store: SeriesStore, resource: Resource, at: float, status: int, latency_seconds: float) -> None:

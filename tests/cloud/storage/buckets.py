@@ -6,10 +6,11 @@ import re
 from datetime import datetime, timedelta
 from typing import Any
 
+from tests.cloud import pages
 from tests.cloud.discovery import Call
 from tests.cloud.errors import conflict, invalid
 from tests.cloud.schemas import Json
-from tests.cloud.storage import pages, policies, preconditions
+from tests.cloud.storage import policies, preconditions
 from tests.cloud.storage.resources import BUCKET_READ_ONLY, bucket_resource, patched, writable
 from tests.cloud.storage.state import Bucket, State, instant, now
 
@@ -44,9 +45,10 @@ def create(state: State, project: str, body: Json) -> Bucket:
     moment = now()
     fields = _completed(_located(body), {}, moment)
     uniform = fields["iamConfiguration"]["uniformBucketLevelAccess"]["enabled"]
-    policy = policies.initial(project, uniform)
-    state.buckets[name] = Bucket(name, project, state.next_generation(), fields, policy, moment, moment)
-    return state.buckets[name]
+    bucket = Bucket(name, project, state.next_generation(), fields, moment, moment)
+    state.buckets[name] = bucket
+    state.project.policies[bucket.resource] = policies.initial(project, uniform)
+    return bucket
 
 
 def get(state: State, call: Call) -> Json:
@@ -85,6 +87,7 @@ def delete(state: State, call: Call) -> None:
     if any(bucket.versions()):
         raise conflict("The bucket you tried to delete is not empty.")
     del state.buckets[bucket.name]
+    del state.project.policies[bucket.resource]
 
 
 def _change(state: State, call: Call, changed: Any) -> Json:

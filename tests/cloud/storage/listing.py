@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tests.cloud import pages
 from tests.cloud.discovery import Call
 from tests.cloud.schemas import Json
-from tests.cloud.storage import pages
 from tests.cloud.storage.resources import object_resource
 from tests.cloud.storage.state import Bucket, State, Version
 

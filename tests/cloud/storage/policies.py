@@ -1,22 +1,12 @@
-"""The IAM policy of a bucket: read, compare-and-set, and which permissions the caller has (all)."""
+"""The IAM policy of a bucket; what is the same for every policy is in tests.cloud.policies."""
 
 from __future__ import annotations
 
-import base64
-import re
-
+from tests.cloud import access, policies
 from tests.cloud.discovery import Call
 from tests.cloud.errors import CloudError, condition_not_met, invalid
 from tests.cloud.schemas import Json
 from tests.cloud.storage.state import Bucket, State
-
-ROLE = re.compile(r"(roles|projects/[^/]+/roles|organizations/[^/]+/roles)/[A-Za-z0-9_.]+")
-PRINCIPAL = re.compile(
-    r"allUsers|allAuthenticatedUsers"
-    r"|(deleted:)?(user|serviceAccount|group):[^@\s]+@[^@\s]+|domain:[^@\s]+"
-    r"|project(Owner|Editor|Viewer):[^\s]+|principal(Set)?://[^\s]+"
-)
-PUBLIC = {"allUsers", "allAuthenticatedUsers"}
 
 
 def initial(project: str, uniform: bool) -> Json:
@@ -31,50 +21,40 @@ def initial(project: str, uniform: bool) -> Json:
 
 def get(state: State, call: Call) -> Json:
     """Answer storage.buckets.getIamPolicy."""
-    return _resource(state.bucket(call.path["bucket"]))
+    bucket = state.bucket(call.path["bucket"])
+    return _resource(state, bucket, int(call.query.get("optionsRequestedPolicyVersion") or 1))
 
 
 def set_policy(state: State, call: Call) -> Json:
     """Answer storage.buckets.setIamPolicy; an etag that is given must be the present one."""
     bucket = state.bucket(call.path["bucket"])
-    if call.body.get("etag") not in (None, _etag(bucket)):
+    if call.body.get("etag") not in (None, policies.etag(state.project.policies[bucket.resource])):
         raise condition_not_met()
-    bindings = [binding for binding in call.body.get("bindings") or [] if binding.get("members")]
-    version = call.body.get("version") or 1
-    for binding in bindings:
-        _check(binding, version, bucket)
-    bucket.policy = {"version": version, "bindings": bindings}
-    bucket.policy_changes += 1
-    return _resource(bucket)
+    policy = policies.checked(state.project, call.body)
+    _check_public(policy, bucket)
+    state.project.policies[bucket.resource] = policy
+    return _resource(state, bucket, 3)
 
 
 def test_permissions(state: State, call: Call) -> Json:
-    """Answer storage.buckets.testIamPermissions: every caller may do everything here."""
-    state.bucket(call.path["bucket"])
+    """Answer storage.buckets.testIamPermissions."""
+    bucket = state.bucket(call.path["bucket"])
     for permission in call.query["permissions"]:
         if not permission.startswith("storage."):
             raise invalid(f"Permission {permission} is not valid for this resource.")
-    return {"kind": "storage#testIamPermissionsResponse", "permissions": call.query["permissions"]}
+    caller = call.request.principal
+    held = policies.test(call, lambda asked: access.holds(state.project, caller, asked, bucket.resource))
+    return {"kind": "storage#testIamPermissionsResponse", **held}
 
 
-def _check(binding: Json, version: int, bucket: Bucket) -> None:
-    if not ROLE.fullmatch(binding.get("role") or ""):
-        raise invalid(f"Role {binding.get('role')} is not supported for this resource.")
-    for member in binding["members"]:
-        if not PRINCIPAL.fullmatch(member):
-            raise invalid(f"Invalid member {member}.")
-    if binding.get("condition") and version != 3:
-        raise invalid("A policy with conditional role bindings must specify version 3.")
+def _check_public(policy: Json, bucket: Bucket) -> None:
+    members = {member for binding in policy["bindings"] for member in binding["members"]}
     prevention = bucket.fields["iamConfiguration"]["publicAccessPrevention"]
-    if prevention == "enforced" and PUBLIC.intersection(binding["members"]):
+    if prevention == "enforced" and policies.PUBLIC.intersection(members):
         message = "The member bindings allUsers and allAuthenticatedUsers are not allowed"
         raise CloudError(412, "conditionNotMet", f"{message} since public access prevention is enforced.")
 
 
-def _resource(bucket: Bucket) -> Json:
-    head = {"kind": "storage#policy", "resourceId": f"projects/_/buckets/{bucket.name}", "etag": _etag(bucket)}
-    return {**head, **bucket.policy}
-
-
-def _etag(bucket: Bucket) -> str:
-    return base64.b64encode(f"policy {bucket.policy_changes}".encode()).decode()
+def _resource(state: State, bucket: Bucket, version: int) -> Json:
+    head = {"kind": "storage#policy", "resourceId": f"projects/_/buckets/{bucket.name}"}
+    return {**head, **policies.shown(state.project.policies[bucket.resource], version)}

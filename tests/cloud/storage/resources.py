@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
 from urllib.parse import quote
 
+from tests.cloud import masks
+from tests.cloud.project import project_number
 from tests.cloud.schemas import Json
 from tests.cloud.storage.state import Bucket, Version, instant
 
@@ -113,20 +113,5 @@ def writable(fields: Json, read_only: frozenset[str]) -> Json:
 
 def patched(fields: Json, patch: Json, read_only: frozenset[str]) -> Json:
     """Return fields after a patch: null removes, objects are merged, everything else replaces."""
-    return _merged(fields, {name: value for name, value in patch.items() if name not in read_only})
-
-
-def project_number(project: str) -> str:
-    """Return the number that stands for a project id, always the same one."""
-    return str(10**11 + int(hashlib.sha256(project.encode()).hexdigest(), 16) % 10**11)
-
-
-def _merged(old: Json, patch: Json) -> Json:
-    merged = {**old, **{name: _replaced(old.get(name), value) for name, value in patch.items()}}
-    return {name: value for name, value in merged.items() if value is not None}
-
-
-def _replaced(old: Any, value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return _merged(old if isinstance(old, dict) else {}, value)
+    changed: Json = masks.merged(fields, {name: value for name, value in patch.items() if name not in read_only})
+    return changed

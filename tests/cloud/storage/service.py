@@ -9,9 +9,9 @@ from typing import Any
 from tests.cloud.discovery import Call, Document
 from tests.cloud.errors import unimplemented
 from tests.cloud.messages import Response, json_response
+from tests.cloud.project import Project, project_number
 from tests.cloud.schemas import Json
 from tests.cloud.storage import buckets, copies, downloads, listing, objects, policies, uploads
-from tests.cloud.storage.resources import project_number
 from tests.cloud.storage.state import State, Version
 
 Answer = Response | Json | None
@@ -22,7 +22,6 @@ UNIMPLEMENTED_PARAMETERS = frozenset(
         "destinationPredefinedAcl",
         "dropContextGroups",
         "filter",
-        "includeFoldersAsPrefixes",
         "kmsKeyName",
         "matchGlob",
         "overrideUnlockedRetention",
@@ -38,10 +37,10 @@ UNIMPLEMENTED_PARAMETERS = frozenset(
 class StorageService:
     """Cloud Storage with everything it keeps; one lock makes every call atomic."""
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, project: Project) -> None:
         self.document = Document.load("storage", "v1")
-        self.project = project
-        self.state = State()
+        self.project = project.id
+        self.state = State(project)
         self._lock = threading.Lock()
 
     def answer(self, call: Call) -> Response:
@@ -79,6 +78,11 @@ class StorageService:
         with self._lock:
             return self.state.bucket(bucket).find(name, generation).content
 
+    def is_live(self, bucket: str, name: str) -> bool:
+        """Tell whether a bucket has an object."""
+        with self._lock:
+            return bucket in self.state.buckets and self.state.buckets[bucket].live(name) is not None
+
     def versions(self, bucket: str, name: str | None = None) -> list[Version]:
         """Return every generation that a bucket keeps, of one object or of all."""
         with self._lock:
@@ -94,8 +98,8 @@ def _check_parameters(call: Call) -> None:
 
 
 def _service_account(state: State, call: Call) -> Json:
-    number = project_number(call.path["projectId"])
-    email = f"service-{number}@gs-project-accounts.iam.gserviceaccount.com"
+    email = f"service-{project_number(call.path['projectId'])}@gs-project-accounts.iam.gserviceaccount.com"
+    state.project.agents.add(email)  # who asks for the service agent makes it
     return {"kind": "storage#serviceAccount", "email_address": email}
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from tests.cloud.errors import not_found
+from tests.cloud.project import Project
 from tests.cloud.schemas import Json
 from tests.cloud.storage.checksums import Checksums
 
@@ -47,18 +48,21 @@ class Version:
 
 @dataclass
 class Bucket:
-    """A bucket, its IAM policy and every generation of its objects, oldest first."""
+    """A bucket and every generation of its objects, oldest first."""
 
     name: str
     project: str
     generation: int
     fields: Json
-    policy: Json
     created: datetime
     updated: datetime
     metageneration: int = 1
-    policy_changes: int = 1
     _versions: dict[str, list[Version]] = field(default_factory=dict)
+
+    @property
+    def resource(self) -> str:
+        """The full name under which the project keeps the bucket's IAM policy."""
+        return f"//storage.googleapis.com/projects/_/buckets/{self.name}"
 
     @property
     def etag(self) -> str:
@@ -136,6 +140,7 @@ class Session:
 class State:
     """Everything that the service keeps; whoever changes it holds the service's lock."""
 
+    project: Project
     buckets: dict[str, Bucket] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
     _last_generation: int = 0

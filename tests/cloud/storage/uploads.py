@@ -170,19 +170,21 @@ def _parts(call: Call) -> tuple[bytes, bytes, Message]:
     """Return the description, the content and the content's headers of a multipart/related body."""
     kind = Message()
     kind["Content-Type"] = call.request.headers.get("Content-Type", "")
-    boundary = kind.get_boundary()
+    boundary = (kind.get_boundary() or "").strip("'")  # which gcloud quotes so
     if kind.get_content_type() != "multipart/related" or not boundary:
         raise invalid("A multipart upload needs Content-Type multipart/related with a boundary.")
-    # Split by hand: an e-mail parser would translate line ends inside the content.
-    pieces = (b"\r\n" + call.request.body).split(f"\r\n--{boundary}".encode())
+    # Split by hand: an e-mail parser would translate line ends inside the content. gcloud ends lines with LF alone.
+    body, mark = call.request.body, f"--{boundary}".encode()
+    end = b"\r\n" if body.startswith(mark + b"\r\n") else b"\n"
+    pieces = (end + body).split(end + mark)
     if len(pieces) != 4 or not pieces[3].startswith(b"--"):
         raise invalid("A multipart upload must have exactly two parts.")
-    (_, described), (headers, content) = map(_part, pieces[1:3])
+    (_, described), (headers, content) = (_part(piece, end) for piece in pieces[1:3])
     return described, content, headers
 
 
-def _part(piece: bytes) -> tuple[Message, bytes]:
-    head, blank, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+def _part(piece: bytes, end: bytes) -> tuple[Message, bytes]:
+    head, blank, content = piece.removeprefix(end).partition(end + end)
     if not blank:
         raise invalid("A part of the multipart upload has no end of its headers.")
     return BytesHeaderParser().parsebytes(head), content

@@ -26,11 +26,11 @@ class Page:
 
 
 def cut(entries: Mapping[Key, Any], query: Mapping[str, Any]) -> Page:
-    """Return the page that `pageToken` and `maxResults` mean, in the order of the keys.
+    """Return the page that `pageToken` and `maxResults`, or `pageSize`, mean, in the order of the keys.
 
     A token names the last key it left behind, so that entries added or removed meanwhile shift nothing.
     """
-    size = min(query.get("maxResults") or LARGEST, LARGEST)
+    size = min(query.get("maxResults") or query.get("pageSize") or LARGEST, LARGEST)
     after = _key(query["pageToken"]) if query.get("pageToken") else None
     keys = (key for key in sorted(entries, key=_order) if after is None or _order(key) > _order(after))
     chosen = list(islice(keys, size + 1))

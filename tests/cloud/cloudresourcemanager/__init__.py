@@ -1,0 +1,1 @@
+"""Resource Manager: the project and its IAM policy, in both versions of the API."""

@@ -1,0 +1,1 @@
+"""IAM: service accounts and custom roles."""

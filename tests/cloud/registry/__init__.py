@@ -1,0 +1,1 @@
+"""Artifact Registry's images: folders that are named by their content."""

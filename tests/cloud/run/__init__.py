@@ -1,0 +1,1 @@
+"""Cloud Run's Admin API: services and their revisions."""

@@ -1,0 +1,217 @@
+"""An instance: a real process that was given what Cloud Run gives to a container, and what it prints."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from tests.cloud.registry.images import Image
+from tests.cloud.run import probes
+from tests.cloud.run.guard import Guard
+from tests.cloud.run.probes import HOST, Verdict
+from tests.cloud.run.specs import Spec
+
+SYSTEM = "varlog/system"
+STOP_SECONDS = 10.0
+# Below what Linux gives to outgoing connections, so that no client can have taken the port in the meantime.
+PORTS = range(18000, 32000)
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a line or a request was, in the words of the monitored resource cloud_run_revision."""
+
+    project: str
+    location: str
+    service: str
+    revision: str
+    instance_id: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def configuration(self) -> str:
+        """The configuration's name, which is the service's."""
+        return self.service
+
+
+Lines = Callable[[Origin, str, str], None]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process has used, from its start to now or to its end."""
+
+    cpu_seconds: float
+    rss_bytes: int
+
+
+class Instance:
+    """One process; it is started once and ends once."""
+
+    def __init__(self, origin: Origin, spec: Spec, image: Image, lines: Lines) -> None:
+        self.origin = origin
+        self.spec = spec
+        self.port = _free_port()
+        self.ended = threading.Event()
+        self.exit_code: int | None = None
+        self.startup_seconds: float | None = None
+        # For the pool that holds it, under the pool's lock.
+        self.under_way = 0
+        self.idle_since = time.monotonic()
+        self._image = image
+        self._lines = lines
+        self._stopping = False
+        self._final: Usage | None = None
+        self._lock = threading.Lock()
+
+    def start(self, platform: Mapping[str, str], home: Path, guard: Guard, on_end: Callable[[Instance], None]) -> None:
+        """Start the process; `on_end` is called once it ended and everything it printed was handed on."""
+        self._started = time.monotonic()
+        self._process = subprocess.Popen(
+            self._command(),
+            cwd=self._image.folder,
+            env=self._environment(platform, home),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=guard.group,
+        )
+        streams: list[tuple[str, IO[bytes]]] = []
+        for name, stream in (("stdout", self._process.stdout), ("stderr", self._process.stderr)):
+            if stream is not None:
+                streams.append((name, stream))
+        readers = [_thread(self._read, name, stream) for name, stream in streams]
+        _thread(self._await_end, readers, on_end)
+
+    def await_start(self) -> Verdict:
+        """Ask the startup probe until it is decided, log what came of it, and stop the process where it failed."""
+        verdict = probes.await_start(self.spec.startup, self.port, self.spec.container, self.ended)
+        if verdict.passed:
+            self.startup_seconds = time.monotonic() - self._started
+        elif not self.ended.is_set():
+            self.stop()
+        self.log(verdict.line)
+        if verdict.passed and self.spec.liveness:
+            _thread(self._watch)
+        return verdict
+
+    def log(self, text: str) -> None:
+        """Hand on a line of Cloud Run's own about this instance."""
+        self._lines(self.origin, SYSTEM, text)
+
+    def stop(self) -> None:
+        """Ask the process to end, as Cloud Run does, kill it where it does not, and wait until it is gone."""
+        self._stopping = True
+        self._signal(signal.SIGTERM)
+        if not self.ended.wait(STOP_SECONDS):
+            self._signal(signal.SIGKILL)
+            self.ended.wait()
+
+    def usage(self) -> Usage:
+        """Return what the process has used; its memory is 0 once it ended."""
+        if self._final is None:
+            with contextlib.suppress(OSError):
+                return _usage(self._process.pid)
+        return self._final or Usage(0.0, 0)
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago the process was started."""
+        return time.monotonic() - self._started
+
+    def _command(self) -> list[str]:
+        if self.spec.command:
+            return [*self.spec.command, *self.spec.arguments]
+        return [*self._image.command, *self.spec.arguments]
+
+    def _environment(self, platform: Mapping[str, str], home: Path) -> dict[str, str]:
+        scripts = Path(sys.executable).parent
+        return {
+            "PATH": f"{scripts}:{os.defpath}",
+            "HOME": str(home),
+            **self._image.environment,
+            **platform,
+            **self.spec.environment,
+            # Cloud Run gives every container the same port; on one machine each instance needs its own.
+            "PORT": str(self.port),
+            "K_SERVICE": self.origin.service,
+            "K_REVISION": self.origin.revision,
+            "K_CONFIGURATION": self.origin.configuration,
+        }
+
+    def _read(self, name: str, stream: IO[bytes]) -> None:
+        with stream:
+            for line in iter(stream.readline, b""):
+                self._lines(self.origin, name, line.decode("utf-8", "replace").removesuffix("\n"))
+
+    def _await_end(self, readers: list[threading.Thread], on_end: Callable[[Instance], None]) -> None:
+        # Left unreaped at first: until the lock is held, the process id must not become another process's.
+        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        with self._lock:
+            _, status, used = os.wait4(self._process.pid, 0)
+            self.exit_code = self._process.returncode = os.waitstatus_to_exitcode(status)
+            self._final = Usage(used.ru_utime + used.ru_stime, 0)
+        for reader in readers:
+            reader.join(1)  # a grandchild may hold the pipe for longer
+        self.ended.set()
+        if not self._stopping:
+            self.log(_last_words(self.exit_code))
+        on_end(self)
+
+    def _watch(self) -> None:
+        if self.spec.liveness is None:
+            return
+        failure = probes.watch_liveness(self.spec.liveness, self.port, self.spec.container, self.ended)
+        if failure is not None:
+            self.log(failure)
+            self.stop()
+
+    def _signal(self, number: int) -> None:
+        with self._lock:
+            if self.exit_code is None:
+                os.kill(self._process.pid, number)
+
+
+def severity_of(line: str) -> str:
+    """Return the severity with which Cloud Run logs a line of its own."""
+    if " probe failed " in line:
+        return "ERROR"
+    return "WARNING" if line.startswith(("Container ", "Response size ", "Truncated ")) else "INFO"
+
+
+def _last_words(code: int) -> str:
+    return f"Container called exit({code})." if code >= 0 else f"Container terminated on signal {-code}."
+
+
+def _usage(pid: int) -> Usage:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = int(fields[11]), int(fields[12])
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return Usage((user + system) / TICKS_PER_SECOND, pages * PAGE_BYTES)
+
+
+def _free_port() -> int:
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+
+
+def _thread(run: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=run, args=arguments, daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,29 @@
+"""What every revision and front of one Cloud Run shares: the images, the rest of the cloud, and who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cloud.registry.images import Images
+from tests.cloud.run.guard import Guard
+from tests.cloud.run.instances import Lines
+from tests.cloud.run.request_log import Requested
+
+Environment = Callable[[str], Mapping[str, str]]
+Allowed = Callable[[str, str | None], bool]
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The surroundings; the façade's constructor says what each is."""
+
+    images: Images
+    environment: Environment
+    allowed: Allowed
+    lines: Lines
+    requested: Requested
+    home: Path
+    guard: Guard
+    seed: int | None

@@ -1,0 +1,149 @@
+"""Revision templates of Cloud Run: the defaults that the service fills in, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+
+from tests.cloud.errors import invalid
+from tests.cloud.schemas import Json
+
+# https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services
+DEFAULT_TIMEOUT, MOST_SECONDS = "300s", 3600
+DEFAULT_MAX_INSTANCES, DEFAULT_CONCURRENCY, MOST_CONCURRENCY = 100, 80, 1000
+DEFAULT_LIMITS = {"cpu": "1000m", "memory": "512Mi"}
+DEFAULT_PORT = 8080
+DEFAULT_STARTUP = {"timeoutSeconds": 240, "periodSeconds": 240, "failureThreshold": 1}
+DEFAULT_PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "failureThreshold": 3}
+PROBE_ACTIONS = ("httpGet", "tcpSocket", "grpc")
+# Of one period in seconds: https://cloud.google.com/run/docs/configuring/healthchecks
+LONGEST_PERIOD = {"startupProbe": 240, "livenessProbe": 3600, "readinessProbe": 300}
+# The environment that Cloud Run sets itself.
+RESERVED_VARIABLES = {"PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"}
+IMAGE = re.compile(r"[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?")
+
+
+def check(template: Json) -> None:
+    """Refuse a template that Cloud Run refuses.
+
+    Raises CloudError: 400, naming the field.
+    """
+    containers = template.get("containers") or []
+    if not containers:
+        raise _violation("template.containers", "At least one container is required.")
+    for index, container in enumerate(containers):
+        _check_container(container, f"template.containers[{index}]")
+    if len(containers) > 1 and sum(bool(container.get("ports")) for container in containers) != 1:
+        raise _violation("template.containers", "Exactly one container must have an exposed port.")
+    if float((template.get("timeout") or DEFAULT_TIMEOUT).rstrip("s")) > MOST_SECONDS:
+        raise _violation("template.timeout", f"The timeout must be at most {MOST_SECONDS}s.")
+    if (template.get("maxInstanceRequestConcurrency") or 0) > MOST_CONCURRENCY:
+        raise _violation("template.maxInstanceRequestConcurrency", f"must be at most {MOST_CONCURRENCY}.")
+    _check_scaling(template.get("scaling") or {})
+
+
+def completed(template: Json, project_number: str) -> Json:
+    """Return a template with the defaults of what it leaves open."""
+    containers = [_container(container) for container in template["containers"]]
+    cpu = _cpu((containers[0]["resources"]["limits"]).get("cpu", "1"))
+    return {
+        **template,
+        "containers": containers,
+        "timeout": template.get("timeout") or DEFAULT_TIMEOUT,
+        "serviceAccount": template.get("serviceAccount") or f"{project_number}-compute@developer.gserviceaccount.com",
+        "scaling": {"maxInstanceCount": DEFAULT_MAX_INSTANCES, **(template.get("scaling") or {})},
+        "maxInstanceRequestConcurrency": template.get("maxInstanceRequestConcurrency")
+        or (DEFAULT_CONCURRENCY if cpu >= 1 else 1),
+    }
+
+
+def _container(container: Json) -> Json:
+    given = container.get("resources")
+    billed = {"cpuIdle": True, "startupCpuBoost": True} if given is None else {}
+    completed = {**container, "resources": {**billed, **(given or {})}}
+    completed["resources"]["limits"] = {**DEFAULT_LIMITS, **((given or {}).get("limits") or {})}
+    if not container.get("ports") and container.get("dependsOn"):
+        return completed
+    ports = container.get("ports") or [{}]
+    completed["ports"] = [{"name": "http1", "containerPort": DEFAULT_PORT, **_without_zero(port)} for port in ports]
+    return _probed(completed)
+
+
+def _probed(container: Json) -> Json:
+    port = container["ports"][0]["containerPort"]
+    if not container.get("startupProbe"):
+        return {**container, "startupProbe": {**DEFAULT_STARTUP, "tcpSocket": {"port": port}}}
+    probes = {kind: _probe(container[kind], port) for kind in LONGEST_PERIOD if container.get(kind)}
+    return {**container, **probes}
+
+
+def _probe(probe: Json, port: int) -> Json:
+    completed = {**DEFAULT_PROBE, **_without_zero(probe)}
+    for action in PROBE_ACTIONS:
+        if action in probe:
+            path = {"path": "/"} if action == "httpGet" else {}
+            completed[action] = {**path, "port": port, **_without_zero(probe[action] or {})}
+    return completed
+
+
+def _check_container(container: Json, where: str) -> None:
+    if not IMAGE.fullmatch(container.get("image") or ""):
+        raise _violation(f"{where}.image", f"The image '{container.get('image')}' is no reference of an image.")
+    names = [variable.get("name", "") for variable in container.get("env") or []]
+    for name in names:
+        if name in RESERVED_VARIABLES:
+            raise _violation(f"{where}.env", f"The following reserved env names were provided: {name}.")
+        if names.count(name) > 1:
+            raise _violation(f"{where}.env", f"The env name {name} was provided more than once.")
+    for kind, longest in LONGEST_PERIOD.items():
+        if container.get(kind):
+            _check_probe(container[kind], longest, f"{where}.{kind}")
+    _check_limits((container.get("resources") or {}).get("limits") or {}, f"{where}.resources.limits")
+
+
+def _check_probe(probe: Json, longest: int, where: str) -> None:
+    if sum(action in probe for action in PROBE_ACTIONS) != 1:
+        raise _violation(where, "Exactly one of httpGet, tcpSocket or grpc must be specified.")
+    timeout, period = probe.get("timeoutSeconds") or 1, probe.get("periodSeconds") or 10
+    if period > longest:
+        raise _violation(f"{where}.periodSeconds", f"must be at most {longest}.")
+    if timeout > period:
+        raise _violation(f"{where}.timeoutSeconds", "must not be greater than periodSeconds.")
+
+
+def _check_limits(limits: Json, where: str) -> None:
+    # https://cloud.google.com/run/docs/configuring/services/cpu
+    cpu, memory = _cpu(limits.get("cpu", "1")), _mebibytes(limits.get("memory", "512Mi"))
+    least = {4: 2048, 6: 4096, 8: 4096}.get(cpu, 128)
+    if cpu not in (1, 2, 4, 6, 8) and not 0.08 <= cpu <= 1:
+        raise _violation(f"{where}.cpu", "Invalid value specified for cpu. Must be from 80m to 1, or 2, 4, 6 or 8.")
+    if memory < least:
+        raise _violation(
+            f"{where}.memory",
+            f"Invalid value specified for container memory. For {cpu:g} CPU, memory must be at least {least}Mi.",
+        )
+
+
+def _check_scaling(scaling: Json) -> None:
+    least, most = scaling.get("minInstanceCount") or 0, scaling.get("maxInstanceCount") or DEFAULT_MAX_INSTANCES
+    if least > most:
+        raise _violation("template.scaling", "The minimum number of instances must not be above the maximum.")
+
+
+def _cpu(text: str) -> float:
+    return float(text.removesuffix("m")) / (1000 if text.endswith("m") else 1)
+
+
+def _mebibytes(text: str) -> float:
+    units = {"Mi": 1, "Gi": 1024, "M": 1e6 / 2**20, "G": 1e9 / 2**20, "Ki": 1 / 1024, "k": 1000 / 2**20}
+    found = re.fullmatch(r"([\d.]+)([A-Za-z]*)", text)
+    if not found or found[2] not in units:
+        raise _violation("template.containers[0].resources.limits.memory", f"'{text}' is no quantity.")
+    return float(found[1]) * units[found[2]]
+
+
+def _without_zero(values: Json) -> Json:
+    return {name: value for name, value in values.items() if value not in (0, "")}
+
+
+def _violation(field: str, text: str) -> Exception:
+    return invalid(f"Violation in CreateServiceRequest.service.{field}: {text}")

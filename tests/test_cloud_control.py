@@ -1,0 +1,983 @@
+"""The control plane of the double: resources, policies, principals and refusals, as clients of Google meet them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from google.api_core import exceptions as google_errors
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import run_v2, storage
+from googleapiclient import discovery
+from googleapiclient.errors import HttpError
+
+from tests.cloud import CloudDouble, access, conditions, roles
+from tests.cloud.discovery import Document
+from tests.cloud.errors import CloudError
+from tests.cloud.project import FRESH_APIS
+from tests.cloud.schemas import Json
+from tests.cloud.service import ResourceService
+from tests.cloud.tripwire import Tripwire
+
+PROJECT = "projects/local-project"
+REGION = f"{PROJECT}/locations/europe-west6"
+SERVICES = f"/run/v2/{REGION}/services"
+SERVICE = {"template": {"containers": [{"image": "us-docker.pkg.dev/cloudrun/container/hello"}]}}
+ACCOUNTS = f"/iam/v1/{PROJECT}/serviceAccounts"
+METRICS = f"/logging/v2/{PROJECT}/metrics"
+METRIC = {"name": "churn/requests", "filter": "severity>=ERROR"}
+POLICIES = f"/monitoring/v3/{PROJECT}/alertPolicies"
+SERVE = "serve@local-project.iam.gserviceaccount.com"
+PREFIX = 'resource.name.startsWith("projects/_/buckets/models/objects/churn/")'
+
+
+@pytest.fixture
+def cloud() -> Iterator[CloudDouble]:
+    """Give a project in which every API is enabled."""
+    with CloudDouble() as double:
+        yield double
+
+
+@pytest.fixture
+def http(cloud: CloudDouble) -> Iterator[httpx2.Client]:
+    """Give a plain HTTP client of the project's owner."""
+    with httpx2.Client(base_url=cloud.url, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def serve(http: httpx2.Client) -> str:
+    """Give the service account `serve`."""
+    assert http.post(ACCOUNTS, json={"accountId": "serve-account"}).status_code == 200
+    return "serve-account@local-project.iam.gserviceaccount.com"
+
+
+@pytest.fixture
+def build_client(cloud: CloudDouble) -> Iterator[Callable[..., Any]]:
+    """Give what builds Google's own client of an API from its description."""
+    with contextlib.ExitStack() as stack:
+
+        def build(name: str, version: str) -> Any:
+            options = {"api_endpoint": f"{cloud.url}/{name}/"}
+            client = discovery.build(name, version, credentials=AnonymousCredentials(), client_options=options)
+            return stack.enter_context(client)
+
+        yield build
+
+
+def assert_refused(response: httpx2.Response, status: int, rpc: str, words: str = "") -> Json:
+    """Check status and shape of an error as the newer APIs give it; return it."""
+    assert response.status_code == status, response.text
+    error: Json = response.json()["error"]
+    assert (error["code"], error["status"]) == (status, rpc)
+    assert words in error["message"]
+    assert "errors" not in error
+    return error
+
+
+def grant(http: httpx2.Client, resource: str, role: str, *members: str, condition: str | None = None) -> None:
+    """Add a binding to the policy of a resource by its path below the double."""
+    policy = http.post(f"{resource}:getIamPolicy", json={})
+    if policy.status_code == 404:  # older APIs ask with POST, newer ones with GET
+        policy = http.get(f"{resource}:getIamPolicy")
+    binding: Json = {"role": role, "members": list(members)}
+    if condition:
+        binding["condition"] = {"title": "t", "expression": condition}
+    bindings = [*policy.json().get("bindings", []), binding]
+    body = {"policy": {**policy.json(), "version": 3, "bindings": bindings}}
+    done = http.post(f"{resource}:setIamPolicy", json=body)
+    assert done.status_code == 200, done.text
+
+
+class TestResources:
+    """What every collection does, tried on some."""
+
+    def test_a_resource_is_made_read_listed_and_deleted(self, http: httpx2.Client) -> None:
+        """Create answers the resource, get and list find it, delete ends it, and each is told apart from absence."""
+        made = http.post(METRICS, json=METRIC).json()
+        path = f"{METRICS}/churn%2Frequests"
+        assert http.get(path).json() == made
+        assert http.get(METRICS).json() == {"metrics": [made]}
+        assert_refused(http.post(METRICS, json=METRIC), 409, "ALREADY_EXISTS")
+        assert http.delete(path).json() == {}
+        assert_refused(http.get(path), 404, "NOT_FOUND")
+        assert_refused(http.delete(path), 404, "NOT_FOUND")
+        assert http.get(METRICS).json() == {}
+
+    def test_a_list_comes_in_pages(self, http: httpx2.Client) -> None:
+        """PageSize cuts, and the token goes on where the page ended."""
+        for name in "abcde":
+            http.post(METRICS, json={**METRIC, "name": name})
+        names, token = [], ""
+        while token is not None:
+            page = http.get(METRICS, params={"pageSize": 2, "pageToken": token}).json()
+            names.append([metric["name"] for metric in page["metrics"]])
+            token = page.get("nextPageToken")
+        assert names == [["a", "b"], ["c", "d"], ["e"]]
+
+    def test_fields_that_the_server_owns_are_ignored(self, http: httpx2.Client) -> None:
+        """A body may hold read-only fields, and they change nothing."""
+        made = http.post(METRICS, json={**METRIC, "createTime": "2000-01-01T00:00:00Z", "resourceName": "x"}).json()
+        assert made["resourceName"] == f"{PROJECT}/metrics/churn/requests"
+        assert not made["createTime"].startswith("2000")
+
+    @pytest.mark.parametrize("mask", ["displayName", "display_name"])
+    def test_a_mask_names_what_changes(self, mask: str, http: httpx2.Client) -> None:
+        """Only the fields of the mask change, in either spelling; what it names and the body lacks is cleared."""
+        service = http.post(
+            f"/monitoring/v3/{PROJECT}/services?serviceId=churn", json={"displayName": "a", "custom": {}}
+        )
+        path = f"/monitoring/v3/{PROJECT}/services/churn"
+        changed = {"displayName": "b", "userLabels": {"x": "y"}}
+        assert http.patch(path, params={"updateMask": mask}, json=changed).json()["displayName"] == "b"
+        assert "userLabels" not in http.get(path).json()
+        assert "displayName" not in http.patch(path, params={"updateMask": mask}, json={}).json()
+        assert service.json()["name"] == http.get(path).json()["name"]
+
+    def test_a_mask_reaches_into_maps_and_messages(self, http: httpx2.Client) -> None:
+        """A path may end inside a message, and one that names nothing is refused."""
+        http.post(SERVICES, params={"serviceId": "churn"}, json={**SERVICE, "labels": {"a": "1", "b": "2"}})
+        done = http.patch(f"{SERVICES}/churn", params={"updateMask": "labels.a"}, json={"labels": {"a": "3", "b": "4"}})
+        assert done.json()["response"]["labels"] == {"a": "3", "b": "2"}
+        refused = http.patch(f"{SERVICES}/churn", params={"updateMask": "nothing"}, json={})
+        assert_refused(refused, 400, "INVALID_ARGUMENT", "nothing")
+
+    def test_a_location_may_be_left_open_in_lists(self, http: httpx2.Client) -> None:
+        """A list of the location `-` holds every location."""
+        for region in ("europe-west6", "us-east1"):
+            http.post(f"/run/v2/{PROJECT}/locations/{region}/services?serviceId=churn", json=SERVICE)
+        assert len(http.get(f"/run/v2/{PROJECT}/locations/-/services").json()["services"]) == 2
+        assert len(http.get(SERVICES).json()["services"]) == 1
+
+    def test_an_operation_can_be_asked_for_again(self, http: httpx2.Client) -> None:
+        """What takes time elsewhere is done here, and its operation is kept; another name is 404."""
+        operation = http.post(SERVICES, params={"serviceId": "churn"}, json=SERVICE).json()
+        assert operation["done"]
+        assert http.get(f"/run/v2/{operation['name']}").json() == operation
+        assert http.post(f"/run/v2/{operation['name']}:wait", json={}).json() == operation
+        assert_refused(http.get(f"/run/v2/{REGION}/operations/other"), 404, "NOT_FOUND")
+
+    def test_an_older_etag_is_refused(self, http: httpx2.Client) -> None:
+        """An update or deletion that names an etag needs the present one."""
+        path = f"{SERVICES}/churn"
+        http.post(SERVICES, params={"serviceId": "churn"}, json=SERVICE)
+        first = http.get(path).json()
+        assert http.patch(path, json=first).status_code == 200
+        assert_refused(http.patch(path, json=first), 409, "ABORTED")
+        assert_refused(http.delete(path, params={"etag": first["etag"]}), 409, "ABORTED")
+        assert http.delete(path, params={"etag": http.get(path).json()["etag"]}).status_code == 200
+
+    def test_trying_changes_nothing(self, http: httpx2.Client) -> None:
+        """ValidateOnly checks and answers, and nothing is kept."""
+        tried = http.post(SERVICES, params={"serviceId": "churn", "validateOnly": True}, json=SERVICE)
+        assert tried.json()["done"]
+        assert_refused(http.get(f"{SERVICES}/churn"), 404, "NOT_FOUND")
+        assert http.get(f"{SERVICES}/churn/revisions").status_code == 404
+
+    def test_tests_see_what_is_kept(self, http: httpx2.Client, cloud: CloudDouble) -> None:
+        """The double gives a copy of each collection by full name."""
+        http.post(METRICS, json=METRIC)
+        kept = cloud.resources("logging.projects.metrics")
+        assert list(kept) == [f"{PROJECT}/metrics/churn/requests"]
+        kept.clear()
+        assert cloud.resources("logging.projects.metrics")
+
+    def test_the_project_has_a_number_too(self, http: httpx2.Client, cloud: CloudDouble) -> None:
+        """A resource is found under the project's id and number, and another project is refused without a hint."""
+        http.post(METRICS, json=METRIC)
+        number = http.get(f"/cloudresourcemanager/v1/{PROJECT}").json()["projectNumber"]
+        assert http.get(f"/logging/v2/projects/{number}/metrics").json() == http.get(METRICS).json()
+        error = assert_refused(http.get("/logging/v2/projects/other/metrics"), 403, "PERMISSION_DENIED")
+        assert error["details"][0]["reason"] == "CONSUMER_INVALID"
+
+    def test_a_busy_api_answers_429(self, http: httpx2.Client, cloud: CloudDouble) -> None:
+        """A fault rule strikes any method, in the shape of its API."""
+        cloud.faults.add("status", method="logging.projects.metrics.create", status=429)
+        assert_refused(http.post(METRICS, json=METRIC), 429, "RESOURCE_EXHAUSTED")
+        assert http.post(METRICS, json=METRIC).status_code == 200
+
+
+THRESHOLD = {"filter": 'metric.type="x" resource.type="y"', "duration": "0s"}
+CONDITION = {"displayName": "c", "conditionThreshold": THRESHOLD}
+POLICY: Json = {"displayName": "p", "combiner": "OR", "conditions": [CONDITION]}
+DATASET = {"datasetReference": {"projectId": "local-project", "datasetId": "records"}}
+TABLE = {"tableReference": {"projectId": "local-project", "datasetId": "records", "tableId": "t"}}
+TRIGGERS = f"/cloudbuild/v1/{REGION}/triggers"
+TRIGGER = {"name": "t", "sourceToBuild": {"uri": "https://x/y.git", "ref": "refs/heads/main"}, "filename": "b.yaml"}
+BUILD = {"steps": [{"name": "ubuntu"}]}
+
+
+def changed(base: Json, **fields: Any) -> Json:
+    """Return a body with other fields."""
+    return {**base, **fields}
+
+
+class TestRefusals:
+    """What Google would not take."""
+
+    @pytest.mark.parametrize(
+        ("path", "body", "status", "rpc", "words"),
+        [
+            pytest.param(METRICS, changed(METRIC, x=1), 400, "INVALID_ARGUMENT", "Unknown name", id="unknown-field"),
+            pytest.param(METRICS, changed(METRIC, filter=1), 400, "INVALID_ARGUMENT", "TYPE_STRING", id="ill-typed"),
+            pytest.param(METRICS + "?x=1", METRIC, 400, "INVALID_ARGUMENT", "Unknown name", id="unknown-parameter"),
+            pytest.param(METRICS, {"name": "x"}, 400, "INVALID_ARGUMENT", "filter", id="missing-field"),
+            pytest.param(POLICIES, changed(POLICY, combiner="ALL"), 400, "INVALID_ARGUMENT", "TYPE_ENUM", id="enum"),
+            pytest.param("/run/v2/nowhere", {}, 404, "NOT_FOUND", "No API", id="unknown-path"),
+            pytest.param(ACCOUNTS, {"accountId": "short"}, 400, "INVALID_ARGUMENT", "6 to 30", id="short-account-id"),
+            pytest.param(ACCOUNTS, {"accountId": "a" * 31}, 400, "INVALID_ARGUMENT", "6 to 30", id="long-account-id"),
+            pytest.param(METRICS, changed(METRIC, name="a~b"), 400, "INVALID_ARGUMENT", "a~b", id="metric-name"),
+            pytest.param(
+                METRICS,
+                changed(METRIC, metricDescriptor={"labels": [{"key": "outcome"}]}),
+                400,
+                "INVALID_ARGUMENT",
+                "label_extractors",
+                id="label-without-extractor",
+            ),
+            pytest.param(
+                METRICS,
+                changed(METRIC, labelExtractors={"outcome": "EXTRACT(jsonPayload.outcome)"}),
+                400,
+                "INVALID_ARGUMENT",
+                "metric_descriptor",
+                id="extractor-without-label",
+            ),
+            pytest.param(
+                METRICS,
+                changed(METRIC, metricDescriptor={"valueType": "DISTRIBUTION"}),
+                400,
+                "INVALID_ARGUMENT",
+                "value extractor",
+                id="distribution-without-value",
+            ),
+            pytest.param(
+                METRICS,
+                changed(
+                    METRIC,
+                    metricDescriptor={"labels": [{"key": "a"}]},
+                    labelExtractors={"a": 'REGEXP_EXTRACT(x, "(a)(b)")'},
+                ),
+                400,
+                "INVALID_ARGUMENT",
+                "one group",
+                id="two-groups",
+            ),
+            pytest.param(
+                POLICIES, changed(POLICY, conditions=[]), 400, "INVALID_ARGUMENT", "conditions", id="no-condition"
+            ),
+            pytest.param(
+                POLICIES,
+                changed(POLICY, conditions=[{**CONDITION, "conditionAbsent": THRESHOLD}]),
+                400,
+                "INVALID_ARGUMENT",
+                "exactly one kind",
+                id="two-kinds",
+            ),
+            pytest.param(
+                POLICIES,
+                changed(POLICY, notificationChannels=[f"{PROJECT}/notificationChannels/1"]),
+                404,
+                "NOT_FOUND",
+                "does not exist",
+                id="unknown-channel",
+            ),
+            pytest.param(
+                f"/monitoring/v3/{PROJECT}/notificationChannels",
+                {"type": "email", "labels": {}},
+                400,
+                "INVALID_ARGUMENT",
+                "email_address",
+                id="channel-label",
+            ),
+            pytest.param(
+                f"/monitoring/v1/{PROJECT}/dashboards",
+                {"displayName": "d", "mosaicLayout": {"columns": 2, "tiles": [{"width": 3, "height": 1}]}},
+                400,
+                "INVALID_ARGUMENT",
+                "fit",
+                id="tile-too-wide",
+            ),
+            pytest.param(
+                TRIGGERS,
+                changed(TRIGGER, serviceAccount=f"{PROJECT}/serviceAccounts/x@y.z"),
+                404,
+                "NOT_FOUND",
+                "x@y.z",
+                id="unknown-account",
+            ),
+            pytest.param(
+                TRIGGERS,
+                {
+                    "name": "t",
+                    "filename": "b.yaml",
+                    "repositoryEventConfig": {"repository": f"{REGION}/connections/a/repositories/b", "push": {}},
+                },
+                404,
+                "NOT_FOUND",
+                "Repository",
+                id="unknown-repository",
+            ),
+            pytest.param(
+                f"/pubsub/v1/{PROJECT}/subscriptions/abc",
+                {"topic": f"{PROJECT}/topics/none"},
+                404,
+                "NOT_FOUND",
+                "none",
+                id="unknown-topic",
+            ),
+            pytest.param(
+                f"/cloudscheduler/v1/{REGION}/jobs",
+                {"name": f"{REGION}/jobs/a", "schedule": "often", "pubsubTarget": {"topicName": "x"}},
+                400,
+                "INVALID_ARGUMENT",
+                "Schedule",
+                id="no-cron",
+            ),
+            pytest.param(
+                f"{SERVICES}?serviceId=churn",
+                {"template": {"serviceAccount": SERVE, "containers": [{"image": "x"}]}},
+                403,
+                "PERMISSION_DENIED",
+                "actAs",
+                id="run-unknown-account",
+            ),
+            pytest.param(
+                f"{SERVICES}?serviceId=churn",
+                {"template": {"containers": [{"image": "x", "env": [{"name": "PORT", "value": "1"}]}]}},
+                400,
+                "INVALID_ARGUMENT",
+                "reserved",
+                id="run-reserved-variable",
+            ),
+            pytest.param(f"{SERVICES}?serviceId=Churn", SERVICE, 400, "INVALID_ARGUMENT", "Churn", id="run-name"),
+        ],
+    )
+    def test_table(self, path: str, body: Json, status: int, rpc: str, words: str, http: httpx2.Client) -> None:
+        """Each is refused with Google's status and a message that names what is wrong."""
+        verb = "PUT" if "/pubsub/" in path else "POST"
+        assert_refused(http.request(verb, path, json=body), status, rpc, words)
+
+    def test_faults_of_a_body_are_listed_by_field(self, http: httpx2.Client) -> None:
+        """A refusal of a body holds one violation for each field."""
+        body = {"template": {"containers": [{"image": 1, "color": "red"}]}}
+        error = assert_refused(http.post(SERVICES, params={"serviceId": "a"}, json=body), 400, "INVALID_ARGUMENT")
+        violations = error["details"][0]["fieldViolations"]
+        assert [fault["field"] for fault in violations] == ["template.containers[0]", "template.containers[0].image"]
+
+    def test_an_alert_needs_a_metric_that_has_counted(self, http: httpx2.Client, cloud: CloudDouble) -> None:
+        """A condition on a log-based metric is 404 until the metric has data, unless a query asks for no validation."""
+        http.post(METRICS, json=METRIC)
+        kind = "logging.googleapis.com/user/churn/requests"
+        threshold = {**THRESHOLD, "filter": f'metric.type="{kind}" resource.type="cloud_run_revision"'}
+        on_threshold = changed(POLICY, conditions=[{"displayName": "c", "conditionThreshold": threshold}])
+        query: Json = {"query": "rate(logging_googleapis_com:user_churn_requests[5m]) > 0"}
+        on_query = changed(POLICY, conditions=[{"displayName": "c", "conditionPrometheusQueryLanguage": query}])
+        for policy in (on_threshold, on_query):
+            assert_refused(http.post(POLICIES, json=policy), 404, "NOT_FOUND", "Cannot find metric")
+        query["disableMetricValidation"] = True
+        assert http.post(POLICIES, json=on_query).status_code == 200
+        descriptors = cloud.state.resources("monitoring.projects.metricDescriptors")
+        descriptors[f"{PROJECT}/metricDescriptors/{kind}"] = {"type": kind}
+        assert http.post(POLICIES, json=on_threshold).status_code == 200
+
+    def test_a_build_with_an_own_account_says_where_it_logs(self, http: httpx2.Client, serve: str) -> None:
+        """An inline build of a trigger with a service account is refused without a logging option."""
+        trigger = {key: value for key, value in TRIGGER.items() if key != "filename"}
+        trigger |= {"serviceAccount": f"{PROJECT}/serviceAccounts/{serve}", "build": BUILD}
+        assert_refused(http.post(TRIGGERS, json=trigger), 400, "INVALID_ARGUMENT", "logs_bucket")
+        trigger["build"] = {**BUILD, "options": {"logging": "CLOUD_LOGGING_ONLY"}}
+        assert http.post(TRIGGERS, json=trigger).status_code == 200
+
+    def test_what_is_in_use_stays(self, http: httpx2.Client) -> None:
+        """A dataset with tables and a channel with policies are deleted only by force."""
+        datasets = f"/bigquery/bigquery/v2/{PROJECT}/datasets"
+        http.post(datasets, json=DATASET)
+        assert http.post(f"{datasets}/records/tables", json=TABLE).status_code == 200
+        refused = http.delete(f"{datasets}/records")
+        assert refused.status_code == 400
+        assert refused.json()["error"]["errors"][0]["reason"] == "resourceInUse"
+        assert http.delete(f"{datasets}/records", params={"deleteContents": True}).status_code == 204
+        assert http.get(f"{datasets}/records/tables/t").status_code == 404
+
+        channels = f"/monitoring/v3/{PROJECT}/notificationChannels"
+        channel = http.post(channels, json={"type": "email", "labels": {"email_address": "a@b.c"}}).json()["name"]
+        http.post(POLICIES, json=changed(POLICY, notificationChannels=[channel]))
+        assert_refused(http.delete(f"/monitoring/v3/{channel}"), 400, "FAILED_PRECONDITION")
+        assert http.delete(f"/monitoring/v3/{channel}", params={"force": True}).status_code == 200
+
+    def test_a_table_never_loses_a_column(self, http: httpx2.Client) -> None:
+        """Columns are added, not removed or changed."""
+        datasets = f"/bigquery/bigquery/v2/{PROJECT}/datasets"
+        http.post(datasets, json=DATASET)
+        first, second = {"name": "a", "type": "STRING"}, {"name": "b", "type": "FLOAT64"}
+        table = {**TABLE, "schema": {"fields": [first]}}
+        http.post(f"{datasets}/records/tables", json=table)
+        path = f"{datasets}/records/tables/t"
+        assert http.patch(path, json={"schema": {"fields": [first, second]}}).status_code == 200
+        for fields in ([second], [first, {**second, "type": "STRING"}]):
+            assert http.patch(path, json={"schema": {"fields": fields}}).status_code == 400
+        assert [field["type"] for field in http.get(path).json()["schema"]["fields"]] == ["STRING", "FLOAT"]
+
+    def test_what_is_missing_says_so(self, http: httpx2.Client) -> None:
+        """A method that Google has and the double has not answers 501 with its name."""
+        refused = http.get(f"/run/v2/{REGION}/jobs")
+        assert_refused(refused, 501, "UNIMPLEMENTED", "run.projects.locations.jobs.list")
+        assert http.get("/eventarc/v1/x").status_code == 501
+
+
+class TestEnabledApis:
+    """A fresh project has few APIs."""
+
+    @pytest.fixture
+    def cloud(self) -> Iterator[CloudDouble]:
+        """Give a project as Google makes one."""
+        with CloudDouble(apis=FRESH_APIS) as double:
+            yield double
+
+    def test_an_api_answers_once_it_is_enabled(self, http: httpx2.Client) -> None:
+        """Before, every call is refused with the address where to enable it."""
+        error = assert_refused(http.get(SERVICES), 403, "PERMISSION_DENIED", "has not been used in project")
+        assert error["details"][0]["reason"] == "SERVICE_DISABLED"
+        assert error["details"][0]["metadata"]["service"] == "run.googleapis.com"
+        enabled = http.post(f"/serviceusage/v1/{PROJECT}/services/run.googleapis.com:enable", json={}).json()
+        assert enabled["response"]["service"]["state"] == "ENABLED"
+        assert http.get(SERVICES).status_code == 200
+        http.post(f"/serviceusage/v1/{PROJECT}/services/run.googleapis.com:disable", json={})
+        assert http.get(SERVICES).status_code == 403
+
+    def test_storage_and_logging_are_there_from_the_start(self, http: httpx2.Client) -> None:
+        """The APIs of every new project need nothing."""
+        assert http.get("/storage/v1/b", params={"project": "local-project"}).status_code == 200
+        assert http.get(METRICS).status_code == 200
+
+    def test_an_api_that_google_does_not_have_is_refused(self, http: httpx2.Client) -> None:
+        """A name that is spelled wrong is refused, and nothing of its batch is enabled."""
+        body = {"serviceIds": ["run.googleapis.com", "runn.googleapis.com"]}
+        refused = http.post(f"/serviceusage/v1/{PROJECT}/services:batchEnable", json=body)
+        assert_refused(refused, 403, "PERMISSION_DENIED", "runn.googleapis.com")
+        assert http.get(SERVICES).status_code == 403
+
+    def test_budgets_count_on_a_project_that_the_caller_names(self, http: httpx2.Client) -> None:
+        """Without user_project_override the call counts on gcloud's own project, where the API is off."""
+        http.post(f"/serviceusage/v1/{PROJECT}/services/billingbudgets.googleapis.com:enable", json={})
+        path = "/billingbudgets/v1/billingAccounts/012345-6789AB-CDEF01/budgets"
+        assert_refused(http.get(path), 403, "PERMISSION_DENIED", "764086051850")
+        assert http.get(path, headers={"X-Goog-User-Project": "local-project"}).status_code == 200
+
+
+class TestPolicies:
+    """IAM policies of any resource."""
+
+    @pytest.fixture
+    def service(self, http: httpx2.Client) -> str:
+        """Give the path of a Cloud Run service."""
+        http.post(SERVICES, params={"serviceId": "churn"}, json=SERVICE)
+        return f"{SERVICES}/churn"
+
+    def test_a_policy_is_compare_and_set(self, http: httpx2.Client, service: str) -> None:
+        """An etag from before another write is refused as ABORTED, which clients try again."""
+        first = http.get(f"{service}:getIamPolicy").json()
+        assert first == {"version": 1, "etag": "ACAB"}
+        grant(http, service, "roles/run.invoker", "user:a@example.com")
+        stale = {"policy": {**first, "bindings": [{"role": "roles/run.viewer", "members": ["user:b@example.com"]}]}}
+        assert_refused(http.post(f"{service}:setIamPolicy", json=stale), 409, "ABORTED", "concurrent")
+        assert [binding["role"] for binding in http.get(f"{service}:getIamPolicy").json()["bindings"]] == [
+            "roles/run.invoker"
+        ]
+
+    @pytest.mark.parametrize(
+        ("binding", "words"),
+        [
+            pytest.param({"role": "run.invoker", "members": ["allUsers"]}, "Role", id="role"),
+            pytest.param({"role": "roles/run.invoker", "members": ["a@example.com"]}, "Invalid argument", id="member"),
+            pytest.param({"role": "roles/run.invoker", "members": [f"serviceAccount:{SERVE}"]}, "exist", id="account"),
+            pytest.param({"role": f"{PROJECT}/roles/none", "members": ["allUsers"]}, "exist", id="custom-role"),
+            pytest.param(
+                {
+                    "role": "roles/run.invoker",
+                    "members": ["user:a@b.c"],
+                    "condition": {"expression": "resource.name =="},
+                },
+                "compilation failed",
+                id="condition",
+            ),
+        ],
+    )
+    def test_bindings_that_make_no_sense_are_refused(
+        self, binding: Json, words: str, http: httpx2.Client, service: str
+    ) -> None:
+        """Roles, members and conditions are checked before anything is kept."""
+        body = {"policy": {"version": 3, "bindings": [binding]}}
+        assert_refused(http.post(f"{service}:setIamPolicy", json=body), 400, "INVALID_ARGUMENT", words)
+        assert http.get(f"{service}:getIamPolicy").json()["etag"] == "ACAB"
+
+    def test_a_service_agent_exists_once_something_needed_it(self, http: httpx2.Client, service: str) -> None:
+        """Monitoring's agent cannot be granted anything before the first uptime check that authenticates."""
+        number = http.get(f"/cloudresourcemanager/v1/{PROJECT}").json()["projectNumber"]
+        agent = f"serviceAccount:service-{number}@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
+        body = {"policy": {"bindings": [{"role": "roles/run.invoker", "members": [agent]}]}}
+        assert_refused(http.post(f"{service}:setIamPolicy", json=body), 400, "INVALID_ARGUMENT", "does not exist")
+        check = {
+            "displayName": "up",
+            "timeout": "10s",
+            "httpCheck": {"serviceAgentAuthentication": {"type": "OIDC_TOKEN"}},
+            "monitoredResource": {"type": "uptime_url", "labels": {"host": "example.com"}},
+        }
+        assert http.post(f"/monitoring/v3/{PROJECT}/uptimeCheckConfigs", json=check).status_code == 200
+        assert http.post(f"{service}:setIamPolicy", json=body).status_code == 200
+
+    def test_conditions_need_version_3(self, http: httpx2.Client, service: str) -> None:
+        """Who asks for less sees another role's name instead of the condition."""
+        grant(http, service, "roles/run.invoker", "user:a@example.com", condition='resource.type == "x"')
+        full = http.get(f"{service}:getIamPolicy", params={"options.requestedPolicyVersion": 3}).json()
+        assert (full["version"], full["bindings"][0]["condition"]["expression"]) == (3, 'resource.type == "x"')
+        plain = http.get(f"{service}:getIamPolicy").json()
+        assert plain["version"] == 1
+        assert "condition" not in plain["bindings"][0]
+        assert "_withcond_" in plain["bindings"][0]["role"]
+        body = {"policy": {**full, "version": 1}}
+        assert_refused(http.post(f"{service}:setIamPolicy", json=body), 400, "INVALID_ARGUMENT", "version 3")
+
+    def test_only_what_exists_has_a_policy(self, http: httpx2.Client, service: str) -> None:
+        """The policy of nothing is 404, and a policy ends with its resource."""
+        grant(http, service, "roles/run.invoker", "allUsers")
+        http.delete(service)
+        assert_refused(http.get(f"{service}:getIamPolicy"), 404, "NOT_FOUND")
+        http.post(SERVICES, params={"serviceId": "churn"}, json=SERVICE)
+        assert "bindings" not in http.get(f"{service}:getIamPolicy").json()
+
+
+class TestPrincipals:
+    """Requests whose path starts with /_as/EMAIL are made by that account."""
+
+    def test_nothing_is_allowed_at_first(self, http: httpx2.Client, serve: str) -> None:
+        """An account without grants is refused everything, in Google's words."""
+        http.post(SERVICES, params={"serviceId": "churn"}, json=SERVICE)
+        refused = http.get(f"/_as/{serve}{SERVICES}/churn")
+        assert_refused(refused, 403, "PERMISSION_DENIED", "Permission 'run.services.get' denied on resource")
+
+    @pytest.mark.parametrize(
+        ("role", "allowed"),
+        [
+            pytest.param("roles/run.viewer", {"GET"}, id="viewer"),
+            pytest.param("roles/run.developer", {"GET", "DELETE"}, id="developer"),
+            pytest.param("roles/viewer", {"GET"}, id="basic-viewer"),
+            pytest.param("roles/owner", {"GET", "DELETE"}, id="owner"),
+            pytest.param("roles/run.invoker", set(), id="invoker"),
+        ],
+    )
+    def test_a_grant_on_the_project_reaches_what_is_in_it(
+        self, role: str, allowed: set[str], http: httpx2.Client, serve: str
+    ) -> None:
+        """A role gives its permissions, not those of others."""
+        http.post(SERVICES, params={"serviceId": "churn"}, json=SERVICE)
+        grant(http, f"/cloudresourcemanager/v1/{PROJECT}", role, f"serviceAccount:{serve}")
+        tried = {verb: http.request(verb, f"/_as/{serve}{SERVICES}/churn").status_code for verb in ("GET", "DELETE")}
+        assert {verb for verb, status in tried.items() if status == 200} == allowed
+
+    def test_a_grant_on_a_resource_reaches_only_that(self, http: httpx2.Client, serve: str) -> None:
+        """The service beside it, and the list of both, stay closed."""
+        for name in ("churn", "reviews"):
+            http.post(SERVICES, params={"serviceId": name}, json=SERVICE)
+        grant(http, f"{SERVICES}/churn", "roles/run.viewer", f"serviceAccount:{serve}")
+        statuses = [http.get(f"/_as/{serve}{SERVICES}{path}").status_code for path in ("/churn", "/reviews", "")]
+        assert statuses == [200, 403, 403]
+
+    def test_a_custom_role_gives_what_it_lists(self, http: httpx2.Client, serve: str) -> None:
+        """And no more."""
+        body = {"roleId": "lister", "role": {"title": "x", "includedPermissions": ["run.services.list"]}}
+        role = http.post(f"/iam/v1/{PROJECT}/roles", json=body).json()["name"]
+        grant(http, f"/cloudresourcemanager/v1/{PROJECT}", role, f"serviceAccount:{serve}")
+        assert http.get(f"/_as/{serve}{SERVICES}").status_code == 200
+        assert http.get(f"/_as/{serve}{SERVICES}/churn").status_code == 403
+
+    def test_who_deploys_must_be_allowed_to_act(self, http: httpx2.Client, serve: str) -> None:
+        """A service with an identity needs iam.serviceAccounts.actAs on it."""
+        grant(http, f"/cloudresourcemanager/v1/{PROJECT}", "roles/run.developer", f"serviceAccount:{serve}")
+        body = {"template": {**SERVICE["template"], "serviceAccount": serve}}
+        path = f"/_as/{serve}{SERVICES}?serviceId=churn"
+        assert_refused(http.post(path, json=body), 403, "PERMISSION_DENIED", "actAs")
+        grant(http, f"{ACCOUNTS}/{serve}", "roles/iam.serviceAccountUser", f"serviceAccount:{serve}")
+        assert http.post(path, json=body).status_code == 200
+
+    def test_a_dataset_grants_by_its_access_entries(self, http: httpx2.Client, serve: str) -> None:
+        """BigQuery's own access entries count like bindings."""
+        datasets = f"/bigquery/bigquery/v2/{PROJECT}/datasets"
+        http.post(datasets, json=DATASET)
+        assert http.get(f"/_as/{serve}{datasets}/records").status_code == 403
+        http.patch(f"{datasets}/records", json={"access": [{"role": "READER", "userByEmail": serve}]})
+        assert http.get(f"/_as/{serve}{datasets}/records").status_code == 200
+
+    def test_a_deleted_account_leaves_its_grants(self, http: httpx2.Client, serve: str) -> None:
+        """An account that is made again under the same name inherits nothing."""
+        http.post(SERVICES, params={"serviceId": "churn"}, json=SERVICE)
+        grant(http, f"{SERVICES}/churn", "roles/run.viewer", f"serviceAccount:{serve}")
+        http.delete(f"{ACCOUNTS}/{serve}")
+        http.post(ACCOUNTS, json={"accountId": "serve-account"})
+        assert http.get(f"/_as/{serve}{SERVICES}/churn").status_code == 403
+        member = http.get(f"{SERVICES}/churn:getIamPolicy").json()["bindings"][0]["members"][0]
+        assert member.startswith(f"deleted:serviceAccount:{serve}?uid=")
+
+    def test_the_journal_tells_who_asked(self, http: httpx2.Client, cloud: CloudDouble, serve: str) -> None:
+        """A request without a principal is the owner's."""
+        http.get(SERVICES)
+        http.get(f"/_as/{serve}{SERVICES}")
+        asked = cloud.requests.of("run.projects.locations.services.list")
+        assert [entry.principal for entry in asked] == [None, serve]
+
+    def test_who_may_what_can_be_asked(self, http: httpx2.Client, serve: str) -> None:
+        """TestIamPermissions answers for the one who asks."""
+        http.post(SERVICES, params={"serviceId": "churn"}, json=SERVICE)
+        grant(http, f"{SERVICES}/churn", "roles/run.viewer", f"serviceAccount:{serve}")
+        asked = {"permissions": ["run.services.get", "run.services.delete"]}
+        path = f"{SERVICES}/churn:testIamPermissions"
+        assert http.post(path, json=asked).json() == asked
+        assert http.post(f"/_as/{serve}{path}", json=asked).status_code == 403
+        grant(http, f"{SERVICES}/churn", "roles/run.admin", f"serviceAccount:{serve}")
+        assert http.post(f"/_as/{serve}{path}", json=asked).json() == asked
+
+
+class TestObjects:
+    """Grants on objects of a bucket, used by Google's own client."""
+
+    @pytest.fixture
+    def bucket(self, cloud: CloudDouble, http: httpx2.Client, serve: str) -> Iterator[storage.Bucket]:
+        """Give the bucket `models` as the account `serve` sees it."""
+        cloud.storage.add_bucket("models", iamConfiguration={"uniformBucketLevelAccess": {"enabled": True}})
+        for name in ("churn/1/manifest.json", "reviews/1/manifest.json"):
+            cloud.storage.write("models", name, b"{}")
+        options = {"api_endpoint": f"{cloud.url}/_as/{serve}"}
+        client = storage.Client("local-project", AnonymousCredentials(), client_options=options)
+        yield client.bucket("models")
+        client.close()
+
+    def grant(self, http: httpx2.Client, role: str, member: str, condition: str | None = None) -> None:
+        """Add a binding to the bucket's policy."""
+        policy = http.get("/storage/v1/b/models/iam", params={"optionsRequestedPolicyVersion": 3}).json()
+        binding: Json = {"role": role, "members": [member]}
+        if condition:
+            binding["condition"] = {"title": "t", "expression": condition}
+        changed = {"version": 3, "etag": policy["etag"], "bindings": [*policy["bindings"], binding]}
+        assert http.put("/storage/v1/b/models/iam", json=changed).status_code == 200
+
+    def test_a_prefix_is_all_that_a_condition_opens(
+        self, http: httpx2.Client, bucket: storage.Bucket, serve: str
+    ) -> None:
+        """A model's identity reads its own versions, no other model's, and cannot even list."""
+        with pytest.raises(google_errors.Forbidden):
+            bucket.blob("churn/1/manifest.json").download_as_bytes()
+        self.grant(http, "roles/storage.objectViewer", f"serviceAccount:{serve}", PREFIX)
+        assert bucket.blob("churn/1/manifest.json").download_as_bytes() == b"{}"
+        with pytest.raises(google_errors.Forbidden, match=r"storage\.objects\.get"):
+            bucket.blob("reviews/1/manifest.json").download_as_bytes()
+        with pytest.raises(google_errors.Forbidden, match=r"storage\.objects\.list"):
+            list(bucket.list_blobs(prefix="churn/"))
+        with pytest.raises(google_errors.Forbidden, match=r"storage\.objects\.create"):
+            bucket.blob("churn/2/manifest.json").upload_from_string("{}")
+
+    def test_who_creates_does_not_overwrite(self, http: httpx2.Client, bucket: storage.Bucket, serve: str) -> None:
+        """ObjectCreator makes new objects below its prefix; to overwrite needs the permission to delete."""
+        self.grant(http, "roles/storage.objectCreator", f"serviceAccount:{serve}", PREFIX)
+        bucket.blob("churn/2/manifest.json").upload_from_string("{}")
+        with pytest.raises(google_errors.Forbidden, match=r"storage\.objects\.delete"):
+            bucket.blob("churn/2/manifest.json").upload_from_string("{}")
+        with pytest.raises(google_errors.Forbidden):
+            bucket.blob("reviews/2/manifest.json").upload_from_string("{}")
+        self.grant(http, "roles/storage.objectUser", f"serviceAccount:{serve}", PREFIX)
+        bucket.blob("churn/2/manifest.json").upload_from_string("other")
+
+    def test_an_upload_in_pieces_goes_on_as_it_began(
+        self, http: httpx2.Client, bucket: storage.Bucket, serve: str, cloud: CloudDouble
+    ) -> None:
+        """A resumable upload needs the permission at its start, on the object that it names."""
+        self.grant(http, "roles/storage.objectCreator", f"serviceAccount:{serve}", PREFIX)
+        with bucket.blob("churn/2/large.bin", chunk_size=256 * 1024).open("wb") as stream:
+            stream.write(b"x" * 600_000)
+        assert len(cloud.storage.read("models", "churn/2/large.bin")) == 600_000
+        other = bucket.blob("reviews/2/large.bin")
+        with pytest.raises(google_errors.Forbidden):
+            other.create_resumable_upload_session()
+
+    def test_a_member_that_does_not_exist_is_refused(self, http: httpx2.Client, bucket: storage.Bucket) -> None:
+        """A bucket's policy holds to the same rules as every other."""
+        body = {"bindings": [{"role": "roles/storage.objectViewer", "members": [f"serviceAccount:{SERVE}"]}]}
+        refused = http.put("/storage/v1/b/models/iam", json=body)
+        assert refused.status_code == 400
+        assert "does not exist" in refused.json()["error"]["message"]
+
+
+class TestRun:
+    """Cloud Run through Google's own client."""
+
+    @pytest.fixture
+    def client(self, cloud: CloudDouble) -> Iterator[run_v2.ServicesClient]:
+        """Give the client over REST."""
+        options = {"api_endpoint": f"{cloud.url}/run"}
+        client = run_v2.ServicesClient(credentials=AnonymousCredentials(), client_options=options, transport="rest")
+        yield client
+        client.transport.close()
+
+    @pytest.fixture
+    def service(self, client: run_v2.ServicesClient) -> run_v2.Service:
+        """Give a new service."""
+        container = run_v2.Container(image="us-docker.pkg.dev/cloudrun/container/hello")
+        service = run_v2.Service(template=run_v2.RevisionTemplate(containers=[container]))
+        made: run_v2.Service = client.create_service(parent=REGION, service=service, service_id="churn").result()
+        return made
+
+    def test_a_service_is_ready_with_its_first_revision(
+        self, client: run_v2.ServicesClient, service: run_v2.Service, cloud: CloudDouble
+    ) -> None:
+        """A new service serves its latest revision, with Cloud Run's defaults."""
+        assert service.terminal_condition.state == run_v2.Condition.State.CONDITION_SUCCEEDED
+        assert service.latest_ready_revision == service.latest_created_revision
+        assert service.latest_ready_revision.startswith(f"{REGION}/services/churn/revisions/churn-00001-")
+        assert service.traffic[0].percent == 100
+        assert service.template.max_instance_request_concurrency == 80
+        assert service.template.containers[0].ports[0].container_port == 8080
+        assert service.uri.startswith("https://churn-")
+        assert list(cloud.resources("run.projects.locations.services.revisions")) == [service.latest_ready_revision]
+
+    def test_only_another_template_makes_a_revision(
+        self, client: run_v2.ServicesClient, service: run_v2.Service
+    ) -> None:
+        """Traffic and labels of the service leave the revision; an environment variable makes a new one."""
+        service.labels["a"] = "b"
+        same = client.update_service(service=service).result()
+        assert same.latest_created_revision == service.latest_created_revision
+        same.template.containers[0].env.append(run_v2.EnvVar(name="A", value="b"))
+        other = client.update_service(service=same).result()
+        assert other.latest_created_revision != service.latest_created_revision
+        assert other.generation == 3
+
+    def test_traffic_is_split_among_revisions_that_exist(
+        self, client: run_v2.ServicesClient, service: run_v2.Service
+    ) -> None:
+        """Percentages add up to 100, revisions are known, and a tag gives an address of its own."""
+        name = service.latest_ready_revision.rpartition("/")[2]
+        pinned = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
+        service.traffic = [run_v2.TrafficTarget(type_=pinned, revision=name, percent=100, tag="stable")]
+        mask = {"paths": ["traffic"]}
+        done = client.update_service(service=service, update_mask=mask).result()
+        assert done.traffic_statuses[0].uri == done.uri.replace("https://", "https://stable---")
+        service.etag = ""
+        service.traffic[0].percent = 50
+        with pytest.raises(google_errors.BadRequest, match="100"):
+            client.update_service(service=service, update_mask=mask)
+        service.traffic = [run_v2.TrafficTarget(type_=pinned, revision="other", percent=100)]
+        with pytest.raises(google_errors.BadRequest, match="other"):
+            client.update_service(service=service, update_mask=mask)
+
+    def test_a_revision_name_is_used_once(self, client: run_v2.ServicesClient, service: run_v2.Service) -> None:
+        """A name that exists with another configuration is refused."""
+        service.template.revision = "churn-one"
+        named = client.update_service(service=service).result()
+        named.template.containers[0].image = "other"
+        with pytest.raises(google_errors.Conflict, match="churn-one"):
+            client.update_service(service=named)
+
+    def test_a_runtime_decides_what_is_ready(self) -> None:
+        """What the runtime answers is what the service says; a failure is the operation's error."""
+
+        class Failing:
+            def __init__(self) -> None:
+                self.removed: list[str] = []
+
+            def deploy(self, service: Json, old: Json | None) -> Json:
+                condition = {"type": "Ready", "state": "CONDITION_FAILED", "message": "It did not listen on its port."}
+                return {"latestReadyRevision": "", "terminalCondition": condition, "uri": "http://127.0.0.1:1"}
+
+            def remove(self, name: str) -> None:
+                self.removed.append(name)
+
+        runtime = Failing()
+        with CloudDouble(runtime=runtime) as cloud, httpx2.Client(base_url=cloud.url, trust_env=False) as http:
+            operation = http.post(SERVICES, params={"serviceId": "churn"}, json=SERVICE).json()
+            assert operation["error"] == {"code": 9, "message": "It did not listen on its port."}
+            assert http.get(f"{SERVICES}/churn").json()["uri"] == "http://127.0.0.1:1"
+            revision = http.get(f"{SERVICES}/churn/revisions").json()["revisions"][0]
+            assert revision["conditions"][0]["state"] == "CONDITION_FAILED"
+            http.delete(f"{SERVICES}/churn")
+            assert runtime.removed == [f"{REGION}/services/churn"]
+
+    def test_deleting_takes_the_revisions_with_it(
+        self, client: run_v2.ServicesClient, service: run_v2.Service, cloud: CloudDouble
+    ) -> None:
+        """Nothing of a service stays."""
+        client.delete_service(name=service.name).result()
+        with pytest.raises(google_errors.NotFound):
+            client.get_service(name=service.name)
+        assert not cloud.resources("run.projects.locations.services.revisions")
+
+
+class TestSecrets:
+    """Secret Manager's versions."""
+
+    def test_versions_count_up_and_show_their_payload_to_access_alone(self, build_client: Callable[..., Any]) -> None:
+        """`latest` is the newest; a destroyed one gives nothing."""
+        secrets = build_client("secretmanager", "v1").projects().secrets()
+        secrets.create(parent=PROJECT, secretId="s", body={"replication": {"automatic": {}}}).execute()
+        for data in ("Zmlyc3Q=", "c2Vjb25k"):
+            made = secrets.addVersion(parent=f"{PROJECT}/secrets/s", body={"payload": {"data": data}}).execute()
+            assert set(made) == {"name", "createTime", "state", "replicationStatus", "etag"}
+        versions = secrets.versions()
+        latest = versions.access(name=f"{PROJECT}/secrets/s/versions/latest").execute()
+        assert latest["name"].endswith("/versions/2")
+        assert latest["payload"]["data"] == "c2Vjb25k"
+        versions.destroy(name=f"{PROJECT}/secrets/s/versions/2", body={}).execute()
+        with pytest.raises(HttpError, match="DESTROYED"):
+            versions.access(name=f"{PROJECT}/secrets/s/versions/2").execute()
+
+
+class TestOtherClients:
+    """How clients differ that mean the same."""
+
+    def test_names_may_be_those_of_the_protobuf(self, http: httpx2.Client) -> None:
+        """Fields and parameters are taken in snake_case too, and enum values as numbers."""
+        body = {"format": 1, "cleanup_policies": {"old": {"action": "DELETE", "condition": {"tag_state": "ANY"}}}}
+        done = http.post(f"/artifactregistry/v1/{REGION}/repositories?repository_id=images", json=body).json()
+        assert done["response"]["format"] == "DOCKER"
+        assert done["response"]["cleanupPolicies"]["old"]["condition"] == {"tagState": "ANY"}
+
+    def test_fields_of_one_message_are_selected_together(self, http: httpx2.Client, cloud: CloudDouble) -> None:
+        """`items/name,items/size` means both, as gcloud asks."""
+        cloud.storage.add_bucket("models")
+        cloud.storage.write("models", "a", b"abc")
+        selected = http.get("/storage/v1/b/models/o", params={"fields": "items/name,items/size"}).json()
+        assert selected == {"items": [{"name": "a", "size": "3"}]}
+
+    def test_go_reads_over_the_xml_api(self, http: httpx2.Client, cloud: CloudDouble) -> None:
+        """An object is downloaded from /BUCKET/OBJECT, also an older generation; what is missing is 404."""
+        cloud.storage.add_bucket("models", versioning={"enabled": True})
+        first = cloud.storage.write("models", "a/b c", b"first")
+        cloud.storage.write("models", "a/b c", b"second")
+        assert http.get("/models/a/b%20c").content == b"second"
+        assert http.get("/models/a/b%20c", params={"generation": first}).content == b"first"
+        assert http.get("/models/none").status_code == 404
+        assert http.get("/nowhere/none").status_code == 404
+
+    def test_gcloud_ends_lines_with_line_feeds_alone(self, http: httpx2.Client, cloud: CloudDouble) -> None:
+        """A multipart upload may do without carriage returns, and its boundary may be in single quotes."""
+        cloud.storage.add_bucket("models")
+        parts = ("Content-Type: application/json\n\n{}", "Content-Type: text/plain\n\nhello\n")
+        body = "".join(f"--==x==\n{part}\n" for part in parts) + "--==x==--\n"
+        headers = {"Content-Type": "multipart/related; boundary='==x=='"}
+        path = "/upload/storage/v1/b/models/o?uploadType=multipart&name=a"
+        assert http.post(path, content=body, headers=headers).status_code == 200
+        assert cloud.storage.read("models", "a") == b"hello\n"
+
+    @pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not on PATH")
+    @pytest.mark.parametrize(
+        ("command", "words"),
+        [("storage ls gs://models/**", "gs://models/a/b.txt"), ("logging metrics list", "churn/requests")],
+    )
+    def test_gcloud_finds_the_double(
+        self, command: str, words: str, http: httpx2.Client, cloud: CloudDouble, tmp_path: Path
+    ) -> None:
+        """The endpoint overrides in the environment lead gcloud here."""
+        cloud.storage.add_bucket("models")
+        cloud.storage.write("models", "a/b.txt", b"")
+        http.post(METRICS, json=METRIC)
+        (tmp_path / "token").write_text("x")
+        settings = {
+            "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(tmp_path / "token"),
+            "CLOUDSDK_CONFIG": str(tmp_path / "config"),
+            "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+            "CLOUDSDK_CORE_PROJECT": cloud.project,
+            "PATH": os.environ["PATH"],
+        }
+        with Tripwire() as tripwire:
+            environment = {**settings, **tripwire.environment, **cloud.environment}
+            arguments = ["gcloud", *command.split()]
+            done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60)
+        assert words in done.stdout, done.stderr
+        assert not tripwire.hosts
+
+
+ATTRIBUTES = {
+    "resource.name": "projects/_/buckets/b/objects/churn/1",
+    "resource.type": "storage.googleapis.com/Object",
+}
+
+
+class TestConditions:
+    """The expressions of IAM conditions."""
+
+    @pytest.mark.parametrize(
+        ("expression", "expected"),
+        [
+            ('resource.name.startsWith("projects/_/buckets/b/objects/churn/")', True),
+            ('resource.name.startsWith("projects/_/buckets/c")', False),
+            ("resource.type == 'storage.googleapis.com/Object' && resource.name.endsWith('/1')", True),
+            ('resource.type != "storage.googleapis.com/Object" || !resource.name.contains("churn")', False),
+            ('(resource.type == "x" || resource.name.matches("churn/[0-9]$")) && true', True),
+            ('resource.type in ["x", "storage.googleapis.com/Object"]', True),
+        ],
+    )
+    def test_table(self, expression: str, expected: bool) -> None:
+        """Each means what it says."""
+        assert conditions.holds(expression, ATTRIBUTES) is expected
+
+    def test_what_is_not_known_is_no_guess(self) -> None:
+        """An attribute or function without an implementation answers 501."""
+        with pytest.raises(CloudError) as caught:
+            conditions.holds("resource.matchTag('a/b', 'c')", ATTRIBUTES)
+        assert caught.value.status == 501
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ("allUsers", {"", "a@b.c"}),
+        ("allAuthenticatedUsers", {"a@b.c"}),
+        ("user:a@b.c", {"a@b.c"}),
+        ("user:x@b.c", set()),
+    ],
+)
+def test_a_caller_without_identity_is_all_users_alone(member: str, expected: set[str], cloud: CloudDouble) -> None:
+    """Who shows no identity has what allUsers has, and nothing else."""
+    resource = f"//run.googleapis.com/{REGION}/services/churn"
+    cloud.state.policies[resource] = {"version": 1, "bindings": [{"role": "roles/run.invoker", "members": [member]}]}
+    callers = (access.ANONYMOUS, "a@b.c")
+    allowed = {caller for caller in callers if access.holds(cloud.state, caller, "run.routes.invoke", resource)}
+    assert allowed == expected
+
+
+def test_what_is_declared_is_googles(cloud: CloudDouble) -> None:
+    """Every collection and every method written by hand is one of its discovery document."""
+    services = [service for service in cloud.services if isinstance(service, ResourceService)]
+    for service in services:
+        methods = {method.id: method for method in service.document.methods}
+        assert set(service.behaviour) <= set(methods)
+        assert set(service.collections) <= {method.collection for method in methods.values()}
+    assert cloud.state.collections == {prefix for service in services for prefix in service.collections}
+
+
+def test_permissions_follow_methods() -> None:
+    """The permission of a method is the one that Google's reference names."""
+    expected = {
+        ("run", "v2"): {"run.projects.locations.services.patch": "run.services.update"},
+        ("storage", "v1"): {
+            "storage.objects.insert": "storage.objects.create",
+            "storage.objects.get": "storage.objects.get",
+        },
+        ("logging", "v2"): {
+            "logging.entries.write": "logging.logEntries.create",
+            "logging.projects.metrics.get": "logging.logMetrics.get",
+        },
+        ("cloudbuild", "v1"): {"cloudbuild.projects.locations.triggers.run": "cloudbuild.builds.create"},
+        ("monitoring", "v3"): {"monitoring.projects.timeSeries.list": "monitoring.timeSeries.list"},
+        ("secretmanager", "v1"): {"secretmanager.projects.secrets.versions.access": "secretmanager.versions.access"},
+        ("bigquery", "v2"): {"bigquery.tabledata.insertAll": "bigquery.tables.updateData"},
+    }
+    for (name, version), methods in expected.items():
+        known = {method.id: method for method in Document.load(name, version, f"/{name}").methods}
+        assert {method: roles.permission(known[method]) for method in methods} == methods
