@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from tests.cloud.bigquery import results, rows
 from tests.cloud.bigquery.sql import Warehouse
 from tests.cloud.errors import CloudError
-from tests.cloud.logging.entries import Origin, read_line
+from tests.cloud.logging.entries import Origin, read_line, resource_of
 from tests.cloud.schemas import Json
 from tests.infra.code import INFRA
 from tests.server import ROOT, Server
@@ -88,7 +88,7 @@ class Store:
 
     def take(self, line: bytes | Json) -> rows.Row:
         """Let a line of stdout arrive."""
-        text = line if isinstance(line, bytes) else json.dumps(line).encode()
+        text = line.decode() if isinstance(line, bytes) else json.dumps(line)
         entry = read_line(text, "stdout", ORIGIN, NOON, "id")
         assert entry is not None
         row = rows.written(entry, SINK, self._fields)
@@ -113,8 +113,8 @@ def entry(**fields: Any) -> Json:
     """Return an entry of Cloud Run's stdout."""
     return {
         "insertId": "id",
-        "logName": ORIGIN.log_name("stdout"),
-        "resource": ORIGIN.resource(),
+        "logName": "projects/p/logs/run.googleapis.com%2Fstdout",
+        "resource": resource_of(ORIGIN),
         "timestamp": "2026-01-01T00:00:00.123456789Z",
         "receiveTimestamp": "2026-01-01T00:00:01Z",
         **fields,
@@ -229,7 +229,7 @@ def test_infras_table_has_a_column_for_every_field(server: Server) -> None:
     ask_twice(server)
     kinds = set()
     for line in server.lines:
-        found = read_line(line, "stdout", ORIGIN, NOON, "id")
+        found = read_line(line.decode(), "stdout", ORIGIN, NOON, "id")
         kind = found["jsonPayload"]["kind"] if found and "jsonPayload" in found else None
         if found and kind in ("prediction", "feedback"):
             row = rows.written(found, SINK, lambda table: schema() if table == RECORDS else None)

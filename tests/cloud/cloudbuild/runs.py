@@ -15,7 +15,7 @@ from typing import Any
 from tests.cloud.cloudbuild import substitutions
 from tests.cloud.cloudbuild.filters import Event, Message, PullRequest, Push, Run
 from tests.cloud.discovery import Document
-from tests.cloud.errors import CloudError, invalid, not_found, unimplemented
+from tests.cloud.errors import failed_precondition, invalid, not_found, unimplemented
 from tests.cloud.schemas import Json
 
 # What a build has where its configuration does not say.
@@ -97,7 +97,7 @@ def decided(build: Json, result: Json, approver: str, moment: str) -> Json:
     if decision not in ("APPROVED", "REJECTED"):
         raise invalid("approval_result.decision must be APPROVED or REJECTED.")
     if build["status"] != "PENDING":
-        raise CloudError(400, "failedPrecondition", f"Build {build['id']} is not pending approval.")
+        raise failed_precondition(f"Build {build['id']} is not pending approval.")
     noted = {**result, "approverAccount": approver, "approvalTime": moment}
     approval = {**build["approval"], "state": decision, "result": noted}
     if decision == "APPROVED":
@@ -152,7 +152,7 @@ class Builds:
         with self._lock:
             build = self.get(name)
             if build["status"] in FINAL:
-                raise CloudError(400, "failedPrecondition", f"Build {name} is already complete.")
+                raise failed_precondition(f"Build {name} is already complete.")
             return self.update(name, {"status": "CANCELLED", "finishTime": moment})
 
     def update(self, name: str, changed: Mapping[str, Any]) -> Json:
