@@ -430,6 +430,7 @@ EXAMPLES: dict[str, Any] = {
     """JSON_VALUE('1.50')""": "1.50",
     """JSON_VALUE(JSON '1.50')""": "1.5",
     """JSON_VALUE('true')""": "true",
+    """JSON_QUERY('[ 1 ]')""": "[1]",
     """JSON_QUERY_ARRAY(JSON '{"fruits": ["apples", "oranges"]}', '$.fruits')""": ['"apples"', '"oranges"'],
     """JSON_QUERY_ARRAY('[1, 2, 3]')""": ["1", "2", "3"],
     """JSON_QUERY_ARRAY('{"fruit": [{"apples": 5, "oranges": 10}], "vegetables": []}', '$.fruit')""": [

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.bigquery import BigQuery
 from sqlglot.errors import OptimizeError, ParseError, TokenError
+from sqlglot.helper import seq_get
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
@@ -29,8 +30,21 @@ PLACE = re.compile(r"Line: (\d+), Col: (\d+)")
 UNRESOLVED = re.compile(r"(?:Column '([^']+)' could not|Unknown column: (\S+)|Ambiguous column '([^']+)')")
 
 
+ROOT = exp.Literal.string("$")
+
+
 class GoogleSQL(BigQuery):
     """BigQuery's dialect, with JSONPaths left as they are written: sqlglot's reading of them is laxer."""
+
+    class Parser(BigQuery.Parser):
+        """Takes JSON_QUERY without a path, which sqlglot refuses."""
+
+        FUNCTIONS: ClassVar[dict[str, Any]] = {
+            **BigQuery.Parser.FUNCTIONS,
+            "JSON_QUERY": lambda given: exp.JSONExtract(
+                this=seq_get(given, 0), expression=seq_get(given, 1) or ROOT.copy()
+            ),
+        }
 
     def to_json_path(self, path: exp.Expression | None) -> exp.Expression | None:
         """Return the path unread."""
