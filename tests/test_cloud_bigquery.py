@@ -288,12 +288,14 @@ def test_a_sample_stands_for_all(serving: Callable[..., TestClient], capfd: pyte
     """Of a request too large to be logged whole, each row weighs as many predictions as it stands for."""
     client = serving("binary", RECORD_KB="6")
     ids = client.post("/predict", json={"instances": [GOOD] * 400}).json()["prediction_ids"]
+    lines = capfd.readouterr().out.splitlines()
     with Store() as store:
-        for line in capfd.readouterr().out.splitlines():
+        for line in lines:
             store.take(line.encode())
         found = store.ask("SELECT prediction_id, weight FROM binary")
+    logged = next(json.loads(record["logged_json"]) for record in map(json.loads, lines) if "logged_json" in record)
     assert 0 < len(found) < 400
-    assert {row["prediction_id"] for row in found} < set(ids)
+    assert {row["prediction_id"] for row in found} == {ids[position] for position in logged}
     assert sum(row["weight"] for row in found) == pytest.approx(400)
 
 
