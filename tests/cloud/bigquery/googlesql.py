@@ -106,7 +106,7 @@ def compile_query(
     names = tuple(spelled.get(one.alias_or_name, one.alias_or_name) for one in checked.selects)
     _check_names(names)
     kinds = tuple(_result_kind(one) for one in checked.selects)
-    sql = _rewrite(checked, expansion).sql(dialect="duckdb")
+    sql = _rewrite(checked, expansion).sql(dialect="duckdb", copy=False)
     return Compiled(sql, names, kinds, spelled, expansion.tables)
 
 
