@@ -47,8 +47,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=9090)
     parser.add_argument("--once", action="store_true", help="end when everything has been shown")
     options = parser.parse_args()
-    # Blocked before any thread starts, so that only sigwait below receives them; programs that are started see them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end it in order
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
     try:
@@ -56,7 +55,9 @@ def main() -> int:
             show(cloud, environment, options.model)
             if not options.once:
                 print("\nCtrl-C ends it and leaves nothing behind.", flush=True)
-                signal.sigwait({signal.SIGINT, signal.SIGTERM})
+                signal.pause()
+    except KeyboardInterrupt:
+        print("\nEnded.")
     except CannotGoOn as fault:
         print(fault, file=sys.stderr)
         return 1
@@ -189,8 +190,7 @@ def _step(what: str, how: str) -> Iterator[list[str]]:
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> str:
-    unblock = {"preexec_fn": lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set())}
-    done = subprocess.run(command, cwd=ROOT, env=dict(environment), capture_output=True, text=True, **unblock)  # type: ignore[call-overload]
+    done = subprocess.run(command, cwd=ROOT, env=dict(environment), capture_output=True, text=True)
     if done.returncode:
         raise CannotGoOn(f"\n{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     return str(done.stdout)
