@@ -108,7 +108,7 @@ def test_the_environment_of_the_service_is_settings() -> None:
 
 
 def test_settings_that_a_model_may_set_are_not_the_services_own() -> None:
-    """The rule on `settings` refuses what Terraform or Cloud Run sets, but for limits, which a model may set otherwise."""
+    """The rule on `settings` refuses what Terraform or Cloud Run sets; limits a model may set otherwise."""
     refused = set(re.findall(r'"([A-Z_]+)"', source("variables.tf").split("model.settings) :")[1].split("])])")[0]))
     own = {name for name in code.environment_names() if not name.startswith("MAX_")}
     assert own | {"PIN_FILE", "PORT", "K_SERVICE", "K_REVISION"} <= refused
