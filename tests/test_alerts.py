@@ -6,14 +6,15 @@ Lines come from real processes, metrics from infra/'s filters and extractors, ve
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.cloud.logging.entries import Origin, RequestFacts, read_line, request_entry, system_entry
+from tests.cloud.logging.entries import Origin, RequestFacts, read_line, request_entry, resource_of, system_entry
 from tests.cloud.logging.extract import check_metric
-from tests.cloud.monitoring.alerts import evaluate
+from tests.cloud.monitoring.evaluation import evaluate
 from tests.cloud.monitoring.promql import engine
 from tests.cloud.monitoring.series import (
     Resource,
@@ -111,14 +112,15 @@ class Past:
 
     def line(self, ago: float, kind: str, origin: Origin = ORIGIN, **changed: object) -> None:
         """Let the service print a line of a kind, with some fields changed."""
-        line = json.dumps({**json.loads(getattr(self._lines, kind)), **changed}).encode()
+        line = json.dumps({**json.loads(getattr(self._lines, kind)), **changed})
         self.entry(ago, read_line(line, "stdout", origin, int((NOW - ago) * 1e9), "0"))
 
     def request(self, ago: float, status: int = 200, origin: Origin = ORIGIN) -> None:
         """Let Cloud Run count a request, and write it down."""
-        facts = RequestFacts("POST", "https://x/predict", status, int((NOW - ago) * 1e9), 0.01)
-        self.entry(ago, request_entry(facts, origin, int((NOW - ago) * 1e9), "0"))
-        record_request(self.store, Resource.of(origin.resource()), NOW - ago, status, 0.01)
+        what = {"requestMethod": "POST", "requestUrl": "https://x/predict", "status": status, "latency": "0.01s"}
+        facts = RequestFacts(datetime.fromtimestamp(NOW - ago, UTC), origin, what)
+        self.entry(ago, request_entry(facts, int((NOW - ago) * 1e9), "0"))
+        record_request(self.store, Resource.of(resource_of(origin)), NOW - ago, status, 0.01)
 
     def answer(self, ago: float, **changed: object) -> None:
         """Let the service answer a request."""
@@ -141,18 +143,18 @@ class Past:
 
     def usage(self, ago: float, cpu: float = 0.3, memory: float = 0.3) -> None:
         """Let Cloud Run measure an instance."""
-        record_usage(self.store, Resource.of(ORIGIN.resource()), NOW - ago, cpu=cpu, memory=memory)
+        record_usage(self.store, Resource.of(resource_of(ORIGIN)), NOW - ago, cpu=cpu, memory=memory)
 
     def start(self, ago: float) -> None:
         """Let Cloud Run start an instance, which loads the version, and bill it."""
-        resource = Resource.of(ORIGIN.resource())
+        resource = Resource.of(resource_of(ORIGIN))
         record_start(self.store, resource, NOW - ago, 0.6)
         record_billable_time(self.store, resource, NOW - ago, 0.1)
         self.line(ago, "load")
 
     def instances(self, ago: float, active: int) -> None:
         """Let Cloud Run count instances."""
-        record_instances(self.store, Resource.of(ORIGIN.resource()), NOW - ago, active=active, idle=0)
+        record_instances(self.store, Resource.of(resource_of(ORIGIN)), NOW - ago, active=active, idle=0)
 
 
 def healthy(past: Past) -> None:
@@ -244,8 +246,9 @@ def test_exactly_these_alerts_fire(scenario: str, lines: Lines) -> None:
     happen, expected = SCENARIOS[scenario]
     past = Past(lines)
     happen(past)
-    fired = {state.name for state in evaluate(policies().values(), past.store, NOW) if state.firing}
-    assert fired == expected
+    states = evaluate(policies().values(), past.store, NOW)
+    assert [condition.problem for state in states for condition in state.conditions if condition.problem] == []
+    assert {state.name for state in states if state.firing} == expected
 
 
 def test_every_alert_fires_in_some_scenario() -> None:

@@ -25,6 +25,7 @@ from tests.cloud.project import FRESH_APIS
 from tests.cloud.schemas import Json
 from tests.cloud.service import ResourceService
 from tests.cloud.tripwire import Tripwire
+from tests.server import ROOT
 
 PROJECT = "projects/local-project"
 REGION = f"{PROJECT}/locations/europe-west6"
@@ -177,9 +178,17 @@ class TestResources:
     def test_trying_changes_nothing(self, http: httpx2.Client) -> None:
         """ValidateOnly checks and answers, and nothing is kept."""
         tried = http.post(SERVICES, params={"serviceId": "churn", "validateOnly": True}, json=SERVICE)
-        assert tried.json()["done"]
+        assert tried.json()["response"]["template"]["timeout"] == "300s"
         assert_refused(http.get(f"{SERVICES}/churn"), 404, "NOT_FOUND")
         assert http.get(f"{SERVICES}/churn/revisions").status_code == 404
+        http.post(SERVICES, params={"serviceId": "churn"}, json=SERVICE)
+        before = http.get(f"{SERVICES}/churn").json()
+        wanted = {"template": {**SERVICE["template"], "timeout": "10s"}}
+        tried = http.patch(f"{SERVICES}/churn", params={"validateOnly": True}, json=wanted)
+        assert tried.json()["response"]["template"]["timeout"] == "10s"
+        assert http.delete(f"{SERVICES}/churn", params={"validateOnly": True}).status_code == 200
+        assert http.get(f"{SERVICES}/churn").json() == before
+        assert len(http.get(f"{SERVICES}/churn/revisions").json()["revisions"]) == 1
 
     def test_tests_see_what_is_kept(self, http: httpx2.Client, cloud: CloudDouble) -> None:
         """The double gives a copy of each collection by full name."""
@@ -204,7 +213,7 @@ class TestResources:
         assert http.post(METRICS, json=METRIC).status_code == 200
 
 
-THRESHOLD = {"filter": 'metric.type="x" resource.type="y"', "duration": "0s"}
+THRESHOLD = {"filter": 'metric.type="x" resource.type="y"', "duration": "0s", "comparison": "COMPARISON_GT"}
 CONDITION = {"displayName": "c", "conditionThreshold": THRESHOLD}
 POLICY: Json = {"displayName": "p", "combiner": "OR", "conditions": [CONDITION]}
 DATASET = {"datasetReference": {"projectId": "local-project", "datasetId": "records"}}
@@ -217,6 +226,11 @@ BUILD = {"steps": [{"name": "ubuntu"}]}
 def changed(base: Json, **fields: Any) -> Json:
     """Return a body with other fields."""
     return {**base, **fields}
+
+
+def limited(**limits: str) -> Json:
+    """Return a service of Cloud Run whose container has these limits."""
+    return {"template": {"containers": [{"image": "x", "resources": {"limits": limits}}]}}
 
 
 class TestRefusals:
@@ -239,7 +253,7 @@ class TestRefusals:
                 changed(METRIC, metricDescriptor={"labels": [{"key": "outcome"}]}),
                 400,
                 "INVALID_ARGUMENT",
-                "label_extractors",
+                "Number of label descriptors must match",
                 id="label-without-extractor",
             ),
             pytest.param(
@@ -247,7 +261,7 @@ class TestRefusals:
                 changed(METRIC, labelExtractors={"outcome": "EXTRACT(jsonPayload.outcome)"}),
                 400,
                 "INVALID_ARGUMENT",
-                "metric_descriptor",
+                "Number of label descriptors must match",
                 id="extractor-without-label",
             ),
             pytest.param(
@@ -263,11 +277,11 @@ class TestRefusals:
                 changed(
                     METRIC,
                     metricDescriptor={"labels": [{"key": "a"}]},
-                    labelExtractors={"a": 'REGEXP_EXTRACT(x, "(a)(b)")'},
+                    labelExtractors={"a": 'REGEXP_EXTRACT(insertId, "(a)(b)")'},
                 ),
                 400,
                 "INVALID_ARGUMENT",
-                "one group",
+                "exactly one capture",
                 id="two-groups",
             ),
             pytest.param(
@@ -275,7 +289,7 @@ class TestRefusals:
             ),
             pytest.param(
                 POLICIES,
-                changed(POLICY, conditions=[{**CONDITION, "conditionAbsent": THRESHOLD}]),
+                changed(POLICY, conditions=[{**CONDITION, "conditionAbsent": {"filter": "x", "duration": "0s"}}]),
                 400,
                 "INVALID_ARGUMENT",
                 "exactly one kind",
@@ -356,6 +370,25 @@ class TestRefusals:
                 "INVALID_ARGUMENT",
                 "reserved",
                 id="run-reserved-variable",
+            ),
+            pytest.param(
+                f"{SERVICES}?serviceId=churn", limited(cpu="3"), 400, "INVALID_ARGUMENT", "for cpu", id="run-cpu"
+            ),
+            pytest.param(
+                f"{SERVICES}?serviceId=churn",
+                limited(cpu="4", memory="2047Mi"),
+                400,
+                "INVALID_ARGUMENT",
+                "memory must be at least 2048Mi",
+                id="run-memory",
+            ),
+            pytest.param(
+                f"{SERVICES}?serviceId=churn",
+                limited(memory="lots"),
+                400,
+                "INVALID_ARGUMENT",
+                "lots",
+                id="run-quantity",
             ),
             pytest.param(f"{SERVICES}?serviceId=Churn", SERVICE, 400, "INVALID_ARGUMENT", "Churn", id="run-name"),
         ],
@@ -726,6 +759,14 @@ class TestRun:
         client.transport.close()
 
     @pytest.fixture
+    def revisions(self, cloud: CloudDouble) -> Iterator[run_v2.RevisionsClient]:
+        """Give the client of revisions over REST."""
+        options = {"api_endpoint": f"{cloud.url}/run"}
+        client = run_v2.RevisionsClient(credentials=AnonymousCredentials(), client_options=options, transport="rest")
+        yield client
+        client.transport.close()
+
+    @pytest.fixture
     def service(self, client: run_v2.ServicesClient) -> run_v2.Service:
         """Give a new service."""
         container = run_v2.Container(image="us-docker.pkg.dev/cloudrun/container/hello")
@@ -734,7 +775,7 @@ class TestRun:
         return made
 
     def test_a_service_is_ready_with_its_first_revision(
-        self, client: run_v2.ServicesClient, service: run_v2.Service, cloud: CloudDouble
+        self, service: run_v2.Service, revisions: run_v2.RevisionsClient
     ) -> None:
         """A new service serves its latest revision, with Cloud Run's defaults."""
         assert service.terminal_condition.state == run_v2.Condition.State.CONDITION_SUCCEEDED
@@ -743,8 +784,22 @@ class TestRun:
         assert service.traffic[0].percent == 100
         assert service.template.max_instance_request_concurrency == 80
         assert service.template.containers[0].ports[0].container_port == 8080
-        assert service.uri.startswith("https://churn-")
-        assert list(cloud.resources("run.projects.locations.services.revisions")) == [service.latest_ready_revision]
+        assert list(service.urls) == [service.uri]
+        assert httpx2.get(service.uri, trust_env=False).status_code == 403
+        (revision,) = revisions.list_revisions(parent=service.name)
+        assert revision.name == service.latest_ready_revision
+        assert revisions.get_revision(name=revision.name) == revision
+
+    def test_probes_are_completed(self, client: run_v2.ServicesClient, service: run_v2.Service) -> None:
+        """A probe gets port, path and times; without a startup probe there is one all the same."""
+        probe = run_v2.Probe(http_get=run_v2.HTTPGetAction())
+        service.template.containers[0].startup_probe = None
+        service.template.containers[0].liveness_probe = probe
+        container = client.update_service(service=service).result().template.containers[0]
+        assert container.liveness_probe.http_get == run_v2.HTTPGetAction(path="/", port=8080)
+        assert (container.liveness_probe.period_seconds, container.liveness_probe.timeout_seconds) == (10, 1)
+        assert container.startup_probe.tcp_socket.port == 8080
+        assert container.startup_probe.period_seconds == 240
 
     def test_only_another_template_makes_a_revision(
         self, client: run_v2.ServicesClient, service: run_v2.Service
@@ -758,6 +813,21 @@ class TestRun:
         assert other.latest_created_revision != service.latest_created_revision
         assert other.generation == 3
 
+    def test_a_revision_can_be_forced(
+        self, http: httpx2.Client, service: run_v2.Service, revisions: run_v2.RevisionsClient
+    ) -> None:
+        """ForceNewRevision makes one of a template that did not change; lists are newest first, page by page."""
+        forced = http.patch(f"{SERVICES}/churn", params={"forceNewRevision": True}, json=SERVICE).json()["response"]
+        assert forced["latestReadyRevision"] != service.latest_ready_revision
+        pages = revisions.list_revisions({"parent": service.name, "page_size": 1}).pages
+        assert [[revision.name for revision in page.revisions] for page in pages] == [
+            [forced["latestReadyRevision"]],
+            [service.latest_ready_revision],
+        ]
+        revisions.delete_revision(name=service.latest_ready_revision).result()
+        with pytest.raises(google_errors.NotFound):
+            revisions.get_revision(name=service.latest_ready_revision)
+
     def test_traffic_is_split_among_revisions_that_exist(
         self, client: run_v2.ServicesClient, service: run_v2.Service
     ) -> None:
@@ -767,14 +837,18 @@ class TestRun:
         service.traffic = [run_v2.TrafficTarget(type_=pinned, revision=name, percent=100, tag="stable")]
         mask = {"paths": ["traffic"]}
         done = client.update_service(service=service, update_mask=mask).result()
-        assert done.traffic_statuses[0].uri == done.uri.replace("https://", "https://stable---")
+        assert done.traffic_statuses[0].tag == "stable"
+        assert done.traffic_statuses[0].uri not in ("", done.uri)
+        assert httpx2.get(done.traffic_statuses[0].uri, trust_env=False).status_code == 403
         service.etag = ""
         service.traffic[0].percent = 50
         with pytest.raises(google_errors.BadRequest, match="100"):
             client.update_service(service=service, update_mask=mask)
         service.traffic = [run_v2.TrafficTarget(type_=pinned, revision="other", percent=100)]
-        with pytest.raises(google_errors.BadRequest, match="other"):
-            client.update_service(service=service, update_mask=mask)
+        unknown = client.update_service(service=service, update_mask=mask)
+        with pytest.raises(google_errors.InternalServerError, match="Revision 'other' does not exist"):
+            unknown.result()
+        assert client.get_service(name=service.name).traffic_statuses == done.traffic_statuses
 
     def test_a_revision_name_is_used_once(self, client: run_v2.ServicesClient, service: run_v2.Service) -> None:
         """A name that exists with another configuration is refused."""
@@ -784,38 +858,30 @@ class TestRun:
         with pytest.raises(google_errors.Conflict, match="churn-one"):
             client.update_service(service=named)
 
-    def test_a_runtime_decides_what_is_ready(self) -> None:
-        """What the runtime answers is what the service says; a failure is the operation's error."""
-
-        class Failing:
-            def __init__(self) -> None:
-                self.removed: list[str] = []
-
-            def deploy(self, service: Json, old: Json | None) -> Json:
-                condition = {"type": "Ready", "state": "CONDITION_FAILED", "message": "It did not listen on its port."}
-                return {"latestReadyRevision": "", "terminalCondition": condition, "uri": "http://127.0.0.1:1"}
-
-            def remove(self, name: str) -> None:
-                self.removed.append(name)
-
-        runtime = Failing()
-        with CloudDouble(runtime=runtime) as cloud, httpx2.Client(base_url=cloud.url, trust_env=False) as http:
-            operation = http.post(SERVICES, params={"serviceId": "churn"}, json=SERVICE).json()
-            assert operation["error"] == {"code": 9, "message": "It did not listen on its port."}
-            assert http.get(f"{SERVICES}/churn").json()["uri"] == "http://127.0.0.1:1"
-            revision = http.get(f"{SERVICES}/churn/revisions").json()["revisions"][0]
-            assert revision["conditions"][0]["state"] == "CONDITION_FAILED"
-            http.delete(f"{SERVICES}/churn")
-            assert runtime.removed == [f"{REGION}/services/churn"]
+    def test_what_cannot_start_is_the_operations_error(
+        self, client: run_v2.ServicesClient, service: run_v2.Service
+    ) -> None:
+        """A revision without an image fails the operation, and the service says so while it goes on serving."""
+        service.template.containers[0].image = "europe-west6-docker.pkg.dev/local-project/pilot/none"
+        with pytest.raises(google_errors.NotFound, match="pilot/none' not found"):
+            client.update_service(service=service).result()
+        after = client.get_service(name=service.name)
+        assert after.terminal_condition.state == run_v2.Condition.State.CONDITION_FAILED
+        assert "pilot/none' not found" in after.terminal_condition.message
+        assert after.latest_ready_revision == service.latest_ready_revision != after.latest_created_revision
+        assert httpx2.get(after.uri, trust_env=False).status_code == 403
 
     def test_deleting_takes_the_revisions_with_it(
-        self, client: run_v2.ServicesClient, service: run_v2.Service, cloud: CloudDouble
+        self, client: run_v2.ServicesClient, service: run_v2.Service, revisions: run_v2.RevisionsClient
     ) -> None:
-        """Nothing of a service stays."""
+        """Nothing of a service stays, nor does anything answer at its address."""
         client.delete_service(name=service.name).result()
         with pytest.raises(google_errors.NotFound):
             client.get_service(name=service.name)
-        assert not cloud.resources("run.projects.locations.services.revisions")
+        with pytest.raises(google_errors.NotFound):
+            revisions.get_revision(name=service.latest_ready_revision)
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(service.uri, trust_env=False)
 
 
 class TestSecrets:
@@ -835,6 +901,93 @@ class TestSecrets:
         versions.destroy(name=f"{PROJECT}/secrets/s/versions/2", body={}).execute()
         with pytest.raises(HttpError, match="DESTROYED"):
             versions.access(name=f"{PROJECT}/secrets/s/versions/2").execute()
+
+    def test_a_revision_reads_secrets_as_its_identity(
+        self, http: httpx2.Client, cloud: CloudDouble, serve: str
+    ) -> None:
+        """A service starts once its account may access the secret; the container has the payload."""
+        image = "europe-west6-docker.pkg.dev/local-project/tests/container"
+        cloud.images.push(ROOT / "tests" / "container", image, command=("python", "-S", "main.py"), environment={})
+        secrets = f"/secretmanager/v1/{PROJECT}/secrets"
+        http.post(secrets, params={"secretId": "salt"}, json={"replication": {"automatic": {}}})
+        http.post(f"{secrets}/salt:addVersion", json={"payload": {"data": "c2VhIHNhbHQ="}})
+        source = {"secretKeyRef": {"secret": "salt", "version": "latest"}}
+        template = {"serviceAccount": serve, "containers": [{"image": image, "env": [{"name": "SALT"}]}]}
+        template["containers"][0]["env"][0]["valueSource"] = source
+        body = {"template": template, "invokerIamDisabled": True}
+        refused = http.post(SERVICES, params={"serviceId": "churn"}, json=body).json()["error"]
+        assert refused["code"] == 13
+        assert f"Permission denied on secret: projects/{cloud.state.number}/secrets/salt/" in refused["message"]
+        grant(http, f"{secrets}/salt", "roles/secretmanager.secretAccessor", f"serviceAccount:{serve}")
+        done = http.patch(f"{SERVICES}/churn", params={"forceNewRevision": True}, json=body).json()["response"]
+        assert httpx2.get(done["uri"], trust_env=False).json()["environment"]["SALT"] == "sea salt"
+        http.post(f"{secrets}/salt/versions/1:disable", json={})
+        refused = http.patch(f"{SERVICES}/churn", params={"forceNewRevision": True}, json=body).json()["error"]
+        assert "is in DISABLED state" in refused["message"]
+        http.post(f"/serviceusage/v1/{PROJECT}/services/secretmanager.googleapis.com:disable", json={})
+        refused = http.patch(f"{SERVICES}/churn", params={"forceNewRevision": True}, json=body).json()["error"]
+        assert "secretmanager.googleapis.com has not been used in project" in refused["message"]
+
+
+class TestImages:
+    """Artifact Registry shows what was pushed."""
+
+    @pytest.fixture
+    def repository(self, http: httpx2.Client) -> str:
+        """Give the full name of a new repository."""
+        http.post(f"/artifactregistry/v1/{REGION}/repositories?repositoryId=pilot", json={"format": "DOCKER"})
+        return f"{REGION}/repositories/pilot"
+
+    def test_what_was_pushed_is_listed(
+        self, repository: str, cloud: CloudDouble, build_client: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        """An image is a Docker image and a version of its package, with its tags; other repositories' are not there."""
+        (tmp_path / "main.py").write_text("print()")
+        name = "europe-west6-docker.pkg.dev/local-project/pilot/churn"
+        first = cloud.images.push(tmp_path, name, ("latest", "v1"))
+        cloud.images.push(tmp_path, name.replace("/pilot/", "/other/"))
+        (tmp_path / "main.py").write_text("print(2)")
+        second = cloud.images.push(tmp_path, name)
+        api = build_client("artifactregistry", "v1").projects().locations().repositories()
+        shown = {
+            one["uri"]: one.get("tags") for one in api.dockerImages().list(parent=repository).execute()["dockerImages"]
+        }
+        assert shown == {f"{name}@{first}": ["v1"], f"{name}@{second}": ["latest"]}
+        image = api.dockerImages().get(name=f"{repository}/dockerImages/churn@{first}").execute()
+        assert image["imageSizeBytes"] == "7"
+        (package,) = api.packages().list(parent=repository).execute()["packages"]
+        versions = api.packages().versions().list(parent=package["name"]).execute()["versions"]
+        assert {one["name"] for one in versions} == {f"{package['name']}/versions/{one}" for one in (first, second)}
+        tags = api.packages().tags().list(parent=package["name"]).execute()["tags"]
+        assert {one["name"].rpartition("/")[2]: one["version"].rpartition("/")[2] for one in tags} == {
+            "latest": second,
+            "v1": first,
+        }
+        assert api.get(name=repository).execute()["sizeBytes"] == "15"
+
+    def test_pages_and_slashes(
+        self, repository: str, cloud: CloudDouble, build_client: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        """Lists come in pages, and a slash in a name is escaped."""
+        (tmp_path / "main.py").write_text("print()")
+        for name in ("a/b", "c"):
+            cloud.images.push(tmp_path, f"europe-west6-docker.pkg.dev/local-project/pilot/{name}")
+        packages = build_client("artifactregistry", "v1").projects().locations().repositories().packages()
+        page = packages.list(parent=repository, pageSize=1).execute()
+        assert [one["name"] for one in page["packages"]] == [f"{repository}/packages/a%2Fb"]
+        assert packages.get(name=f"{repository}/packages/a%2Fb").execute() == page["packages"][0]
+        rest = packages.list(parent=repository, pageSize=1, pageToken=page["nextPageToken"]).execute()
+        assert [one["name"] for one in rest["packages"]] == [f"{repository}/packages/c"]
+        assert "nextPageToken" not in rest
+
+    def test_what_is_not_there_is_404(self, repository: str, build_client: Callable[..., Any]) -> None:
+        """Neither a missing repository nor a missing image answers; an empty repository lists nothing."""
+        images = build_client("artifactregistry", "v1").projects().locations().repositories().dockerImages()
+        assert images.list(parent=repository).execute() == {}
+        with pytest.raises(HttpError, match="404"):
+            images.list(parent=f"{REGION}/repositories/none").execute()
+        with pytest.raises(HttpError, match="404"):
+            images.get(name=f"{repository}/dockerImages/churn@sha256:{'0' * 64}").execute()
 
 
 class TestOtherClients:

@@ -444,11 +444,15 @@ BAD_METRICS = {
     "bad filter": ({**COUNTER, "filter": "jsonPayload.kind=="}, "syntax error"),
     "label without extractor": (
         {**COUNTER, "labelExtractors": {"outcome": "EXTRACT(jsonPayload.outcome)"}},
-        "label 'cut' has no extractor",
+        "Number of label descriptors must match number of label extractors",
     ),
     "extractor without label": (
         {**COUNTER, "labelExtractors": {**COUNTER["labelExtractors"], "more": "EXTRACT(insertId)"}},
-        "extractor 'more' has no label",
+        "Number of label descriptors must match number of label extractors",
+    ),
+    "extractor of another label": (
+        {**COUNTER, "labelExtractors": {**without(COUNTER["labelExtractors"], "cut"), "cup": "EXTRACT(insertId)"}},
+        "label 'cut' has no extractor",
     ),
     "bad extractor": (
         {**COUNTER, "labelExtractors": {**COUNTER["labelExtractors"], "cut": "jsonPayload.cut"}},

@@ -24,16 +24,18 @@ import pytest
 from function.contract import Pin
 from lifecycle.pinning import write_pin
 from lifecycle.versions import Version
-from tests.cloud.errors import CloudError
+from tests.cloud.artifactregistry.images import HELLO, ImageNotFound, Images, copy_function
+from tests.cloud.errors import CloudError, denied, not_found
+from tests.cloud.logging.entries import Origin, RequestFacts
 from tests.cloud.oauth import identity_token
-from tests.cloud.registry.images import HELLO, ImageNotFound, Images, copy_function
+from tests.cloud.project import project_number
 from tests.cloud.run import instances, pools
 from tests.cloud.run.cloud_run import CloudRun
 from tests.cloud.run.conditions import operation_error
 from tests.cloud.run.fronts import LARGEST_BYTES
-from tests.cloud.run.instances import SYSTEM, Origin, severity_of
-from tests.cloud.run.request_log import RequestEntry
+from tests.cloud.run.instances import SYSTEM, severity_of
 from tests.cloud.run.services import bounds
+from tests.cloud.run.template import completed
 from tests.cloud.run.traffic import LATEST, REVISION
 from tests.server import ROOT
 
@@ -53,21 +55,31 @@ class Cloud:
     def __init__(self, images: Images, **options: Any) -> None:
         self.public: set[str] = set()
         self.invokers: set[str] = {ALICE}
+        self.secrets: dict[str, str] = {}
         self.lines: list[tuple[Origin, str, str]] = []
-        self.entries: list[RequestEntry] = []
+        self.entries: list[RequestFacts] = []
         listeners = {"lines": lambda *line: self.lines.append(line), "requested": self.entries.append}
         self.run = CloudRun(
             images=images,
             platform_environment=lambda account: {"WHO": account},
             allowed=lambda service, who: who in self.invokers or service in self.public,
+            secret=self.read_secret,
             **{"seed": 6, **listeners, **options},
         )
+
+    def read_secret(self, account: str, name: str) -> str:
+        """Give Alice the secrets that there are."""
+        if account != ALICE:
+            raise denied("no")
+        if name not in self.secrets:
+            raise not_found("no")
+        return self.secrets[name]
 
     def printed(self, stream: str, service: str = "") -> list[str]:
         """Return the lines of a stream so far, of one service or of all."""
         return [line for origin, name, line in list(self.lines) if name == stream and service in ("", origin.service)]
 
-    def last_entry(self, service: str) -> RequestEntry:
+    def last_entry(self, service: str) -> RequestFacts:
         """Return the latest entry of a service in the request log."""
         return [entry for entry in self.entries if entry.origin.service == service][-1]
 
@@ -100,7 +112,8 @@ class Deployed:
         variables = [{"name": name, "value": value} for name, value in {"GATE": str(self.gate), **(env or {})}.items()]
         full = {"image": CONTAINER, "env": variables, **(container or {})}
         settings = {"name": self.name, "generation": str(next(self._generation)), **service}
-        self.status = self.cloud.run.deploy({**settings, "template": {"containers": [full], **(template or {})}})
+        complete = completed({"containers": [full], **(template or {})}, project_number("local-project"))
+        self.status = self.cloud.run.deploy({**settings, "template": complete})
         return self.status
 
     def get(self, path: str = "/", **options: Any) -> httpx2.Response:
@@ -275,6 +288,62 @@ def test_the_environment_is_cloud_runs(service: Deployed, monkeypatch: pytest.Mo
     assert ours["HOME"] != os.environ["HOME"]
 
 
+def secret(name: str, version: str) -> Json:
+    """Return the source of a variable from a secret."""
+    return {"valueSource": {"secretKeyRef": {"secret": name, "version": version}}}
+
+
+def test_variables_come_from_secrets(service: Deployed) -> None:
+    """Each new instance gets the versions as they then are; while one is gone, no instance starts."""
+    number = project_number("local-project")
+    latest, first = f"projects/{number}/secrets/{service.id}/versions/latest", "projects/other/secrets/b/versions/1"
+    service.cloud.secrets |= {latest: "one", first: "zwei\n"}
+    env = [
+        {"name": "GATE", "value": str(service.gate)},
+        {"name": "A", **secret(service.id, "latest")},
+        {"name": "B", **secret("projects/other/secrets/b", "1")},
+    ]
+    service.deploy({"env": env}, {"serviceAccount": ALICE})
+
+    def seen() -> tuple[str, str]:
+        environment = service.get().json()["environment"]
+        return environment["A"], environment["B"]
+
+    assert seen() == ("one", "zwei\n")
+    service.cloud.secrets[latest] = "two"
+    assert seen() == ("one", "zwei\n")
+    service.cloud.run.scale_to_zero()
+    assert seen() == ("two", "zwei\n")
+    service.cloud.run.scale_to_zero()
+    del service.cloud.secrets[first]
+    assert service.get().status_code == 500
+    assert service.cloud.printed(SYSTEM, service.id)[-1].endswith(f"Secret {first} was not found")
+    service.cloud.secrets[first] = "drei"
+    assert seen() == ("two", "drei")
+
+
+def test_secrets_that_cannot_be_read_fail_the_revision(service: Deployed) -> None:
+    """Whoever lacks the role, or names a version that is not there, hears so for each variable, before any start."""
+    env = [{"name": "A", "value": "a"}, {"name": "B", **secret("b", "latest")}, {"name": "C", **secret("c", "2")}]
+    status = service.deploy({"env": env}, {"serviceAccount": ALICE})
+    field = "spec.template.spec.containers[0].env[{}].value_from.secret_key_ref.name"
+    number = project_number("local-project")
+    assert operation_error(status["terminalCondition"]) == {
+        "code": 13,
+        "message": f"Revision '{service.latest}' is not ready and cannot serve traffic. "
+        f"{field.format(1)}: Secret projects/{number}/secrets/b/versions/latest was not found\n"
+        f"{field.format(2)}: Secret projects/{number}/secrets/c/versions/2 was not found",
+    }
+    assert status["terminalCondition"]["reason"] == "SECRETS_ACCESS_CHECK_FAILED"
+    status = service.deploy({"env": env[1:2]}, {"serviceAccount": MALLORY})
+    assert status["terminalCondition"]["message"].endswith(
+        f"{field.format(0)}: Permission denied on secret: projects/{number}/secrets/b/versions/latest for Revision "
+        f"service account {MALLORY}. The service account used must be granted the 'Secret Manager Secret Accessor' "
+        "role (roles/secretmanager.secretAccessor) at the secret, project or higher level."
+    )
+    assert service.cloud.printed(SYSTEM, service.id) == []
+
+
 @pytest.mark.parametrize(
     ("change", "same"),
     [
@@ -310,17 +379,6 @@ def test_an_explicit_name_is_taken_once(service: Deployed) -> None:
     with pytest.raises(CloudError, match="must begin with the service's name") as caught:
         service.deploy(template={"revision": "green"})
     assert caught.value.status == 400
-
-
-def test_a_name_that_was_decided_elsewhere_is_taken(service: Deployed) -> None:
-    """A service that says which revision is its latest gets that one, made where it is not there yet."""
-    name = f"{service.name}/revisions/{service.id}-00007-abc"
-    for generation in ("1", "2"):
-        assert service.deploy(latestCreatedRevision=name, generation=generation)["latestReadyRevision"] == name
-    assert service.cloud.counts(service.id) == [1]
-    forced = f"{service.name}/revisions/{service.id}-00008-abc"
-    assert service.deploy(latestCreatedRevision=forced)["latestReadyRevision"] == forced
-    assert service.get().json()["environment"]["K_REVISION"] == f"{service.id}-00008-abc"
 
 
 def test_a_missing_image_fails_the_revision(service: Deployed) -> None:
@@ -708,7 +766,7 @@ def test_the_container_sees_a_token_without_its_signature(private: Deployed) -> 
     def seen(**headers: str) -> dict[str, str]:
         return {name.lower(): value for name, value in private.get(headers=headers).json()["headers"]}
 
-    stripped = f"Bearer {token}SIGNATURE_REMOVED_BY_GOOGLE"
+    stripped = f"Bearer {token.rpartition('.')[0]}.SIGNATURE_REMOVED_BY_GOOGLE"
     assert seen(Authorization=f"Bearer {token}")["authorization"] == stripped
     both = seen(**{"X-Serverless-Authorization": f"Bearer {token}", "Authorization": "Bearer own"})
     assert (both["x-serverless-authorization"], both["authorization"]) == (stripped, "Bearer own")
@@ -878,7 +936,7 @@ def test_facts_count_instances_and_what_they_use(service: Deployed) -> None:
     [
         ({"volumes": [{"name": "v"}]}, {}),
         ({"sessionAffinity": True}, {}),
-        ({}, {"env": [{"name": "A", "valueSource": {"secretKeyRef": {}}}]}),
+        ({}, {"env": [{"name": "A", "valueSource": {"secretKeyRef": {"secret": "a", "version": "stable"}}}]}),
         ({}, {"startupProbe": {"grpc": {}}}),
         ({}, {"readinessProbe": {"httpGet": {"path": "/"}}}),
         ({}, {"ports": [{"name": "h2c", "containerPort": 8080}]}),

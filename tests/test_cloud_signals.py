@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +12,8 @@ from google.cloud.logging_v2 import Client
 
 from tests.cloud import CloudDouble
 from tests.cloud.logging.entries import Origin, RequestFacts
+from tests.cloud.run.pools import InstanceFacts, PoolFacts
+from tests.cloud.run.services import RevisionFacts
 from tests.test_cloud_monitoring import AVAILABILITY, needs_prometheus
 
 ORIGIN = Origin("local-project", "europe-west1", "churn", "churn-00001-abc", "i-1")
@@ -232,42 +233,18 @@ def test_sinks_deliver(double: CloudDouble) -> None:
     assert delivered == [("records", "prediction")] * 2
 
 
-@dataclass(frozen=True)
-class Instance:
-    """One instance, as the runtime tells of it."""
-
-    id: str
-    requests: int
-    cpu_seconds: float
-    rss_bytes: int
-
-
-@dataclass(frozen=True)
-class Pool:
-    """The instances of a revision, as the runtime tells of them."""
-
-    active: int
-    idle: int
-    startup_seconds: tuple[float, ...]
-    instances: tuple[Instance, ...]
-
-
-@dataclass(frozen=True)
-class Revision:
-    """A revision, as the runtime tells of it."""
-
-    pool: Pool
-    origin: Origin = ORIGIN
-    cpu: float = 2.0
-    memory_bytes: int = 1000
+def facts(active: int, idle: int, starts: tuple[float, ...], instance: InstanceFacts) -> RevisionFacts:
+    """Return what Cloud Run reports of a revision with one instance."""
+    pool = PoolFacts(active, idle, starts, instance.cpu_seconds, 0.0, (instance,))
+    return RevisionFacts(ORIGIN, pool, cpu=2.0, memory_bytes=1000, concurrency=80)
 
 
 def test_revisions_are_measured(double: CloudDouble) -> None:
     """Instances, starts, CPU, memory, concurrency and paid time come from two samples of the runtime's facts."""
     clock = iter([1000.0, 1060.0])
     double.signals.now = lambda: next(clock)  # type: ignore[method-assign]
-    double.signals.measure([Revision(Pool(1, 0, (0.5,), (Instance("i", 3, 1.0, 250),)))])
-    double.signals.measure([Revision(Pool(1, 1, (0.5, 0.7), (Instance("i", 5, 61.0, 500),)))])
+    double.signals.measure([facts(1, 0, (0.5,), InstanceFacts("i", 3, 1.0, 250))])
+    double.signals.measure([facts(1, 1, (0.5, 0.7), InstanceFacts("i", 5, 61.0, 500))])
     kept = {
         (one.descriptor.type.removeprefix("run.googleapis.com/"), dict(one.labels).get("state")): one.records
         for one in double.signals.series.all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.cloud.artifactregistry import service as artifactregistry
+from tests.cloud.artifactregistry.images import Images
 from tests.cloud.bigquery import service as bigquery
 from tests.cloud.billingbudgets import service as billingbudgets
 from tests.cloud.cloudbilling import service as cloudbilling
@@ -72,7 +73,7 @@ QUOTA_APIS = {"billingbudgets.googleapis.com"}
 GCLOUD_PROJECT_NUMBER = "764086051850"
 
 
-def services(project: Project, signals: Signals, cloud_run: CloudRun) -> list[ResourceService]:
+def services(project: Project, signals: Signals, images: Images, cloud_run: CloudRun) -> list[ResourceService]:
     """Return every API but Cloud Storage."""
     return [
         run.service(project, cloud_run),
@@ -82,7 +83,7 @@ def services(project: Project, signals: Signals, cloud_run: CloudRun) -> list[Re
         *cloudresourcemanager.services(project),
         logging.service(project, signals),
         *monitoring.services(project, signals),
-        artifactregistry.service(project),
+        artifactregistry.service(project, images),
         bigquery.service(project),
         billingbudgets.service(project),
         *cloudbuild.services(project),

@@ -13,17 +13,18 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from tests.cloud import access, catalog, control, faults, oauth
+from tests.cloud.artifactregistry.images import Images
 from tests.cloud.discovery import Call, Document, Match
 from tests.cloud.errors import CloudError, played
 from tests.cloud.faults import Ending, Fault, Faults, Step
 from tests.cloud.journal import Entry, Journal
+from tests.cloud.logging.entries import Origin
 from tests.cloud.messages import Request, Response, error_response, text_response
 from tests.cloud.project import Project, apis_of
-from tests.cloud.registry.images import Images
 from tests.cloud.run import instances
 from tests.cloud.run.cloud_run import IDLE_SECONDS, CloudRun
-from tests.cloud.run.instances import Origin
 from tests.cloud.schemas import Json
+from tests.cloud.secretmanager import service as secretmanager
 from tests.cloud.server import HOST, Server
 from tests.cloud.signals import Signals
 from tests.cloud.storage import xml
@@ -68,12 +69,16 @@ class CloudDouble:
             images=self.images,
             platform_environment=lambda email: catalog.platform(self.url, email),
             allowed=self._may_invoke,
+            secret=lambda account, name: secretmanager.payload_for(self.state, account, name),
             lines=self._log,
             requested=self.signals.requested,
             idle_seconds=idle_seconds,
             seed=seed,
         )
-        self.services: list[Service] = [self.storage, *catalog.services(self.state, self.signals, self.cloud_run)]
+        self.services: list[Service] = [
+            self.storage,
+            *catalog.services(self.state, self.signals, self.images, self.cloud_run),
+        ]
         self.state.enabled = apis_of(apis, (service.document.host for service in self.services))
         self.faults = Faults()
         self.requests = Journal()

@@ -23,9 +23,9 @@ from google.cloud import run_v2
 from google.oauth2 import service_account
 
 from tests.cloud import oauth
+from tests.cloud.artifactregistry.images import copy_function
 from tests.cloud.double import CloudDouble
 from tests.cloud.project import FRESH_APIS
-from tests.cloud.registry.images import copy_function
 from tests.cloud.run.service import SERVICES
 from tests.cloud.tripwire import Tripwire
 from tests.server import ROOT

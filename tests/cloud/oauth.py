@@ -64,6 +64,18 @@ def identity_token(email: str, audience: str, lifetime_seconds: int = LIFETIME_S
     return _unsigned({**claims, "iat": now, "exp": now + lifetime_seconds})
 
 
+def claims_of(token: str) -> dict[str, Any]:
+    """Return what a token says, whoever signed it; nothing where it is none."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, binascii.Error):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
 def identify(request: Request) -> Request:
     """Return a request with whom its path or its token names; anything else, and the owner, is nobody in particular."""
     named = request.identified()
@@ -73,20 +85,9 @@ def identify(request: Request) -> Request:
 
 def _account(headers: Headers) -> str | None:
     scheme, _, token = (headers.get("Authorization") or "").partition(" ")
-    claims = _claims(token) if scheme.lower() == "bearer" else {}
+    claims = claims_of(token) if scheme.lower() == "bearer" else {}
     # A client library may present what it signed itself instead of asking for a token; it has no e-mail, but an issuer.
     return claims.get("email") or claims.get("iss")
-
-
-def _claims(token: str) -> dict[str, Any]:
-    parts = token.split(".")
-    if len(parts) != 3:
-        return {}
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (ValueError, binascii.Error):
-        return {}
-    return claims if isinstance(claims, dict) else {}
 
 
 def _unsigned(claims: dict[str, Any]) -> str:

@@ -39,9 +39,14 @@ def cut(entries: Mapping[Key, Any], query: Mapping[str, Any]) -> Page:
 
 
 def answer(kind: str, page: Page, **lists: list[Any]) -> Json:
-    """Return a listing's JSON: empty lists and a missing token are left out, as the service does."""
+    """Return a listing's JSON as the older APIs write it, which say what it is."""
+    return {"kind": kind, **listing(page, **lists)}
+
+
+def listing(page: Page, **lists: list[Any]) -> Json:
+    """Return a listing's JSON: empty lists and a missing token are left out, as the services do."""
     token = {"nextPageToken": page.token} if page.token else {}
-    return {"kind": kind, **token, **{name: items for name, items in lists.items() if items}}
+    return {**{name: items for name, items in lists.items() if items}, **token}
 
 
 def _order(key: Key) -> tuple[bytes | int, ...]:

@@ -49,8 +49,7 @@ def list_resources(collection: Collection, project: Project, call: Call) -> Json
     entries: dict[pages.Key, Json] = {(name,): known[name] for name in list(known) if pattern.match(name)}
     page = pages.cut(entries, call.query)
     items = [collection.shown(body) for body in page.values]
-    token = {"nextPageToken": page.token} if page.token else {}
-    return {**({_list_field(collection, call): items} if items else {}), **token}
+    return pages.listing(page, **{_list_field(collection, call): items})
 
 
 def patch(collection: Collection, project: Project, call: Call) -> Json:
@@ -167,11 +166,11 @@ def _write(new: Json, change: Change) -> Json:
     with project.lock:
         collection.check(new, change)
         body = collection.complete(_stamped(new, change), change)
-        if not call.query.get("validateOnly"):
-            save(change, body)
-    if not call.query.get("validateOnly"):
-        body = _carried_out(body, change)
-    return _answered(change, body)
+        if call.query.get("validateOnly"):
+            return _answered(change, body)
+        save(change, body)
+    body = _carried_out(body, change)
+    return _answered(change, body, collection.failure(body))
 
 
 def _carried_out(body: Json, change: Change) -> Json:
@@ -185,12 +184,12 @@ def _carried_out(body: Json, change: Change) -> Json:
     return body
 
 
-def _answered(change: Change, body: Json) -> Json:
+def _answered(change: Change, body: Json, failure: Json | None = None) -> Json:
     collection, call = change.collection, change.call
     if not operations.gives_operation(call):
         return collection.shown(body)
     outcome = {"@type": f"type.googleapis.com/{collection.proto}", **collection.shown(body)}
-    return operations.finish(change.project, call, change.name, outcome, collection.failure(body))
+    return operations.finish(change.project, call, change.name, outcome, failure)
 
 
 def _deleted(change: Change) -> Json | None:

@@ -17,9 +17,10 @@ from tests.cloud.logging.entries import Origin, RequestFacts, read_line, request
 from tests.cloud.logging.store import Entries, is_countable, taking_sinks
 from tests.cloud.monitoring import evaluation, promql, series
 from tests.cloud.monitoring.evaluation import PolicyState
-from tests.cloud.monitoring.revisions import Meter, RevisionFacts
+from tests.cloud.monitoring.revisions import Meter
 from tests.cloud.monitoring.series import Resource, SeriesStore
 from tests.cloud.project import Project
+from tests.cloud.run.services import RevisionFacts
 from tests.cloud.schemas import Json
 
 METRICS = "logging.projects.metrics"

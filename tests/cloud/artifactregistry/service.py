@@ -1,9 +1,11 @@
-"""Artifact Registry: repositories with cleanup policies; what lies in them is not kept here."""
+"""Artifact Registry: repositories with cleanup policies, which nobody carries out, and what was pushed into them."""
 
 from __future__ import annotations
 
 import re
 
+from tests.cloud.artifactregistry import contents
+from tests.cloud.artifactregistry.images import Images
 from tests.cloud.collection import Change, Collection, from_query, populated
 from tests.cloud.discovery import Document
 from tests.cloud.errors import invalid
@@ -18,9 +20,25 @@ SCANNING = {"enablementConfig": "INHERITED", "enablementState": "SCANNING_DISABL
 SCANNING["enablementStateReason"] = "API containerscanning.googleapis.com is not enabled."
 
 
-def service(project: Project) -> ResourceService:
+def service(project: Project, images: Images) -> ResourceService:
     """Return the API, served below /artifactregistry."""
-    return ResourceService(project, Document.load("artifactregistry", "v1", "/artifactregistry"), (COLLECTION,))
+    document, repositories = Document.load("artifactregistry", "v1", "/artifactregistry"), _repositories(images)
+    return ResourceService(project, document, (repositories,), contents.behaviour(images, repositories))
+
+
+def _repositories(images: Images) -> Collection:
+    return Collection(
+        methods=REPOSITORIES,
+        new_id=from_query("repositoryId"),
+        id_rule=ID,
+        check=_check,
+        complete=_complete,
+        shown=lambda body: {**body, "sizeBytes": str(contents.size(images, body["name"]))},
+        output_only=frozenset({"sizeBytes"}),
+        fixed=frozenset({"format", "mode", "kmsKeyName"}),
+        unmasked=populated,
+        proto="google.devtools.artifactregistry.v1.Repository",
+    )
 
 
 def _check(new: Json, change: Change) -> None:
@@ -44,19 +62,6 @@ def _complete(new: Json, change: Change) -> Json:
         **new,
         "mode": new.get("mode") or "STANDARD_REPOSITORY",
         "registryUri": f"{location}-docker.pkg.dev/{project.replace(':', '/')}/{name}",
-        "sizeBytes": "0",
         "vulnerabilityScanningConfig": {**SCANNING, **(new.get("vulnerabilityScanningConfig") or {})},
     }
     return {**completed, "cleanupPolicies": policies} if policies else completed
-
-
-COLLECTION = Collection(
-    methods=REPOSITORIES,
-    new_id=from_query("repositoryId"),
-    id_rule=ID,
-    check=_check,
-    complete=_complete,
-    fixed=frozenset({"format", "mode", "kmsKeyName"}),
-    unmasked=populated,
-    proto="google.devtools.artifactregistry.v1.Repository",
-)

@@ -59,6 +59,12 @@ class RequestFacts:
     trace_sampled: bool = False
     text: str = ""
 
+    @property
+    def severity(self) -> str:
+        """The severity that Cloud Run gives to a status."""
+        status = self.http_request["status"]
+        return "INFO" if status < 400 else "WARNING" if status < 500 else "ERROR"
+
 
 def read_line(
     text: str, stream: Literal["stdout", "stderr"], origin: Origin, received_ns: int, insert_id: str
@@ -80,7 +86,7 @@ def request_entry(facts: RequestFacts, received_ns: int, insert_id: str) -> Json
     return {
         **_frame(facts.origin, "requests", received_ns, insert_id),
         "timestamp": write_instant(round(facts.timestamp.timestamp() * 10**6) * 1000),
-        "severity": _severity_of_status(facts.http_request["status"]),
+        "severity": facts.severity,
         "httpRequest": dict(facts.http_request),
         **{name: value for name, value in optional.items() if value},
         **({"traceSampled": True} if facts.trace_sampled else {}),
@@ -259,10 +265,6 @@ SPECIAL_FIELDS: dict[str, Callable[[Any], Json | None]] = {
     f"{SPECIAL}trace": _text_field("trace"),
     f"{SPECIAL}trace_sampled": lambda value: {"traceSampled": value} if isinstance(value, bool) else None,
 }
-
-
-def _severity_of_status(status: int) -> str:
-    return "ERROR" if status >= 500 else "WARNING" if status >= 400 else "INFO"
 
 
 @cache

@@ -192,10 +192,10 @@ def _check_labels(metric: Json) -> None:
 
 def _check_extractors(metric: Json) -> None:
     keys, extractors = {label["key"] for label in _labels(metric)}, metric.get("labelExtractors") or {}
+    if len(keys) != len(extractors):
+        raise invalid("Number of label descriptors must match number of label extractors")
     for key in sorted(keys - set(extractors)):
         raise invalid(f"The label {key!r} has no extractor.")
-    for key in sorted(set(extractors) - keys):
-        raise invalid(f"The label extractor {key!r} has no label in the metric descriptor.")
     for expression in extractors.values():
         compile_extractor_expression(expression)
 

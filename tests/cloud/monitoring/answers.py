@@ -20,10 +20,14 @@ PROMETHEUS = "monitoring.projects.location.prometheus.api.v1."
 TIME_SERIES = "monitoring.projects.timeSeries.list"
 
 
-def behaviour(signals: Signals) -> dict[str, Behaviour]:
-    """Return what answers each method, by its discovery id."""
+def time_series(signals: Signals) -> dict[str, Behaviour]:
+    """Return what answers the methods of v3, by their discovery ids."""
+    return {TIME_SERIES: lambda _, call: _list(signals, call)}
+
+
+def prometheus(signals: Signals) -> dict[str, Behaviour]:
+    """Return what answers the methods of v1, by their discovery ids."""
     return {
-        TIME_SERIES: lambda _, call: _list(signals, call),
         f"{PROMETHEUS}query": _promql(signals, _query),
         f"{PROMETHEUS}query_range": _promql(signals, _query_range),
     }
@@ -34,8 +38,7 @@ def _list(signals: Signals, call: Call) -> Json:
         raise unimplemented(f"orderBy of {call.method.id}")
     found = query.list_time_series(signals.series, call.query)
     page = pages.cut({(index,): one for index, one in enumerate(found)}, call.query)
-    token = {"nextPageToken": page.token} if page.token else {}
-    return {**({"timeSeries": page.values} if page.values else {}), **token}
+    return pages.listing(page, timeSeries=page.values)
 
 
 def _promql(signals: Signals, ask: Callable[[promql.Engine, Json, float], Any]) -> Behaviour:

@@ -1,44 +1,18 @@
 """What Cloud Run reports of its revisions: instances, starts, CPU, memory, concurrency and paid time.
 
-Cloud Run samples every minute; whoever has the runtime's facts calls `measure` as often as it likes, and each call is
+Cloud Run samples every minute; whoever has its facts calls `measure` as often as it likes, and each call is
 one sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable
 
-from tests.cloud.logging.entries import Origin, resource_of
+from tests.cloud.logging.entries import resource_of
 from tests.cloud.monitoring import series
 from tests.cloud.monitoring.series import Resource, SeriesStore
-
-
-class InstanceFacts(Protocol):
-    """One instance at one moment; `requests` are those under way, `cpu_seconds` all that it ever used."""
-
-    id: str
-    requests: int
-    cpu_seconds: float
-    rss_bytes: int
-
-
-class PoolFacts(Protocol):
-    """The instances of a revision at one moment, and how long each start took so far."""
-
-    active: int
-    idle: int
-    startup_seconds: Sequence[float]
-    instances: Sequence[InstanceFacts]
-
-
-class RevisionFacts(Protocol):
-    """A revision at one moment, with the CPUs and the memory that each instance may use."""
-
-    origin: Origin
-    pool: PoolFacts
-    cpu: float
-    memory_bytes: int
+from tests.cloud.run.pools import InstanceFacts
+from tests.cloud.run.services import RevisionFacts
 
 
 class Meter:

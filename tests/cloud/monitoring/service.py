@@ -15,8 +15,7 @@ COLLECTIONS += (objectives.SERVICE_COLLECTION, objectives.COLLECTION)
 def services(project: Project, signals: Signals) -> list[ResourceService]:
     """Return both versions of the API, served below /monitoring."""
     new, old = (Document.load("monitoring", version, "/monitoring") for version in ("v3", "v1"))
-    behaviour = answers.behaviour(signals)
     return [
-        ResourceService(project, new, COLLECTIONS, behaviour),
-        ResourceService(project, old, (dashboards.COLLECTION,), behaviour),
+        ResourceService(project, new, COLLECTIONS, answers.time_series(signals)),
+        ResourceService(project, old, (dashboards.COLLECTION,), answers.prometheus(signals)),
     ]

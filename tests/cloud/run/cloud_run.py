@@ -6,12 +6,12 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from tests.cloud.artifactregistry.images import Images
 from tests.cloud.errors import CloudError, not_found
-from tests.cloud.registry.images import Images
 from tests.cloud.run.guard import Guard
 from tests.cloud.run.instances import Lines
-from tests.cloud.run.platform import Allowed, Environment, Platform
-from tests.cloud.run.request_log import Requested
+from tests.cloud.run.platform import Allowed, Environment, Platform, Requested
+from tests.cloud.run.secrets import Reading
 from tests.cloud.run.services import RevisionFacts, Service
 from tests.cloud.schemas import Json
 
@@ -29,6 +29,7 @@ class CloudRun:
         images: Images,
         platform_environment: Environment,
         allowed: Allowed,
+        secret: Reading,
         lines: Lines,
         requested: Requested,
         idle_seconds: float = IDLE_SECONDS,
@@ -38,14 +39,18 @@ class CloudRun:
 
         `platform_environment` gives the variables with which a service account's containers find the rest of the cloud.
         `allowed` tells whether a principal (an email address; None is everybody) may invoke a service (by full name).
+        `secret` gives an account what a version of a secret holds, or raises CloudError.
         `lines` gets where a line came from, its stream (stdout, stderr or varlog/system) and the line; `requested` gets
-        the entry of the request log. Both are called from many threads. `seed` makes traffic splits repeatable.
+        what the request log says of a request. Both are called from many threads.
+        `seed` makes traffic splits repeatable.
         """
         # Not the caller's: what lies there (credentials, settings of tools) is in no container.
         home = images.folder / "home"
         home.mkdir(exist_ok=True)
         self._guard = Guard()
-        self._platform = Platform(images, platform_environment, allowed, lines, requested, home, self._guard, seed)
+        self._platform = Platform(
+            images, platform_environment, allowed, secret, lines, requested, home, self._guard, seed
+        )
         self._idle_seconds = idle_seconds
         self._services: dict[str, Service] = {}
         self._closing = threading.Event()
@@ -60,10 +65,11 @@ class CloudRun:
     ) -> None:
         self.close()
 
-    def deploy(self, service: Json, old: Json | None = None) -> Json:
+    def deploy(self, service: Json, *, forced: bool = False) -> Json:
         """Bring a service to what its GoogleCloudRunV2Service says; return the fields that only the server writes.
 
-        A new revision is made where the template changed.
+        Its template is complete, as template.completed makes it.
+        A new revision is made where the template changed, or is forced.
         Blocks until a new revision is ready or has failed. A failure is in `terminalCondition`, see
         conditions.operation_error; what was served before then goes on being served.
 
@@ -75,7 +81,7 @@ class CloudRun:
             current = self._services.setdefault(name, known or Service(name, self._platform))
             self._sweep_from_now_on()
         try:
-            return current.deploy(service)
+            return current.deploy(service, forced=forced)
         except CloudError:
             if known is None:
                 self.remove(name)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import quote
 
-from tests.cloud.run.instances import Origin
+from tests.cloud.logging.entries import Origin
+from tests.cloud.project import now
 from tests.cloud.run.specs import Spec
 from tests.cloud.schemas import Json
 
@@ -16,6 +16,7 @@ TROUBLESHOOTING = "https://cloud.google.com/run/docs/troubleshooting#container-f
 NOT_FOUND = 5
 FAILED_PRECONDITION = 9
 INTERNAL = 13
+SECRETS_FAILED = "SECRETS_ACCESS_CHECK_FAILED"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ def image_missing(revision: str, message: str) -> Failure:
     """Return the failure of a revision whose image the registry does not have."""
     text = f"Revision '{revision}' is not ready and cannot serve traffic. {message}"
     return Failure(NOT_FOUND, text, ("reason", "CONTAINER_MISSING"))
+
+
+def secrets_unavailable(revision: str, message: str) -> Failure:
+    """Return the failure of a revision whose identity cannot read its secrets."""
+    text = f"Revision '{revision}' is not ready and cannot serve traffic. {message}"
+    return Failure(INTERNAL, text, ("reason", SECRETS_FAILED))
 
 
 def not_started(origin: Origin, spec: Spec) -> Failure:
@@ -79,10 +86,5 @@ def operation_error(terminal: Json) -> Json | None:
     """Return the google.rpc.Status of an operation that ended in this terminal condition; None where it succeeded."""
     if terminal["state"] != "CONDITION_FAILED":
         return None
-    codes = {"CONTAINER_MISSING": NOT_FOUND, "REVISION_FAILED": INTERNAL}
+    codes = {"CONTAINER_MISSING": NOT_FOUND, "REVISION_FAILED": INTERNAL, SECRETS_FAILED: INTERNAL}
     return {"code": codes.get(terminal.get("reason", ""), FAILED_PRECONDITION), "message": terminal["message"]}
-
-
-def now() -> str:
-    """Return this moment as the API writes it."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -13,15 +13,15 @@ from typing import Protocol
 
 from tests.cloud.errors import unimplemented
 from tests.cloud.faults import Ending, Step
+from tests.cloud.logging.entries import Origin, RequestFacts
 from tests.cloud.messages import BODILESS, Request, error_response
 from tests.cloud.run import refusals
 from tests.cloud.run.callers import admit
-from tests.cloud.run.instances import SYSTEM, Instance, Origin
+from tests.cloud.run.instances import SYSTEM, Instance
 from tests.cloud.run.platform import Platform
 from tests.cloud.run.pools import NoInstance, StartFailed
 from tests.cloud.run.proxy import ConnectionLost, DeadlinePassed, Fields, Upstream, end_to_end
 from tests.cloud.run.refusals import Refused, Unknown
-from tests.cloud.run.request_log import request_entry
 from tests.cloud.run.revisions import Revision
 from tests.cloud.run.tracing import trace_of
 from tests.cloud.schemas import Json
@@ -258,9 +258,13 @@ class Exchange:
             revision, instance = self._held
             revision.pool.release(instance)
         if status is not None:
-            latency = time.monotonic() - self._started
-            what = self._http_request(status)
-            self._platform.requested(request_entry(self._arrived, self._origin, what, self._trace, latency, text))
+            self._platform.requested(self._facts(status, text))
+
+    def _facts(self, status: int, text: str) -> RequestFacts:
+        """Return what the request log says, in Cloud Run's name, of a request that is done."""
+        name = f"projects/{self._origin.project}/traces/{self._trace.trace_id}"
+        what, trace = self._http_request(status), self._trace
+        return RequestFacts(self._arrived, self._origin, what, name, trace.span_id, trace.sampled, text)
 
     def _http_request(self, status: int) -> Json:
         request = self._request
@@ -274,6 +278,7 @@ class Exchange:
             "responseSize": str(self._sent_bytes),
             "remoteIp": request.client,
             "serverIp": HOST,
+            "latency": f"{time.monotonic() - self._started:.9f}s",
             "protocol": "HTTP/1.1",
             **{name: value for name, value in optional.items() if value},
         }

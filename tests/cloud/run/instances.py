@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tests.cloud.registry.images import Image
+from tests.cloud.artifactregistry.images import Image
+from tests.cloud.logging.entries import Origin
 from tests.cloud.run import probes
 from tests.cloud.run.guard import Guard
 from tests.cloud.run.probes import HOST, Verdict
@@ -28,23 +29,6 @@ STOP_SECONDS = 10.0
 PORTS = range(18000, 32000)
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a line or a request was, in the words of the monitored resource cloud_run_revision."""
-
-    project: str
-    location: str
-    service: str
-    revision: str
-    instance_id: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
-
-    @property
-    def configuration(self) -> str:
-        """The configuration's name, which is the service's."""
-        return self.service
 
 
 Lines = Callable[[Origin, str, str], None]
@@ -149,7 +133,7 @@ class Instance:
             "PORT": str(self.port),
             "K_SERVICE": self.origin.service,
             "K_REVISION": self.origin.revision,
-            "K_CONFIGURATION": self.origin.configuration,
+            "K_CONFIGURATION": self.origin.service,
         }
 
     def _read(self, name: str, stream: IO[bytes]) -> None:

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cloud.registry.images import Images
+from tests.cloud.artifactregistry.images import Images
+from tests.cloud.logging.entries import RequestFacts
 from tests.cloud.run.guard import Guard
 from tests.cloud.run.instances import Lines
-from tests.cloud.run.request_log import Requested
+from tests.cloud.run.secrets import Reading
 
 Environment = Callable[[str], Mapping[str, str]]
 Allowed = Callable[[str, str | None], bool]
+Requested = Callable[[RequestFacts], None]
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Platform:
     images: Images
     environment: Environment
     allowed: Allowed
+    secret: Reading
     lines: Lines
     requested: Requested
     home: Path

@@ -36,6 +36,10 @@ class NoInstance(Exception):
     """Nobody became free and nobody could be started in time."""
 
 
+class CannotLaunch(Exception):
+    """There is not even a process; the log says why."""
+
+
 class StartFailed(Exception):
     """The instance that a request waited for did not start."""
 
@@ -221,6 +225,9 @@ class Pool:
             self._admit(instance)
             verdict = instance.await_start()
             self._decide(instance, verdict)
+        except CannotLaunch:
+            verdict = Verdict(passed=False, exited=True, line="")
+            self._decide(None, verdict)
         finally:
             with self._changed:
                 self._starting -= 1
@@ -235,10 +242,10 @@ class Pool:
         if closed:
             instance.stop()
 
-    def _decide(self, instance: Instance, verdict: Verdict) -> None:
+    def _decide(self, instance: Instance | None, verdict: Verdict) -> None:
         with self._changed:
             self._last_failure = None if verdict.passed else StartFailed(exited=verdict.exited)
-            if not verdict.passed:
+            if instance is None or not verdict.passed:
                 self._failed_starts += 1
             elif not instance.ended.is_set() and not self._closed:
                 self._startups.append(instance.startup_seconds or 0.0)

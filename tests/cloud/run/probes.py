@@ -19,7 +19,7 @@ CANCELLED = " Connection failed with status CANCELLED."
 
 @dataclass(frozen=True)
 class Probe:
-    """A probe with every default filled in; `path` None means that a TCP connection is enough."""
+    """A probe; `path` None means that a TCP connection is enough, `default` that the container declares none."""
 
     path: str | None
     headers: Mapping[str, str]
@@ -44,11 +44,6 @@ class Verdict:
     passed: bool
     exited: bool
     line: str
-
-
-def default_startup(port: int) -> Probe:
-    """Return the startup probe of a container that declares none."""
-    return Probe(None, {}, 0, LONGEST_START_SECONDS, LONGEST_START_SECONDS, 1, port, default=True)
 
 
 def await_start(probe: Probe, port: int, container: str, ended: threading.Event) -> Verdict:

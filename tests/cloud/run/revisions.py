@@ -9,12 +9,23 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
+from tests.cloud.artifactregistry.images import Image, ImageNotFound
 from tests.cloud.errors import CloudError, invalid
-from tests.cloud.registry.images import Image, ImageNotFound
-from tests.cloud.run.conditions import READY, Failure, condition, image_missing, log_uri, not_started, now
-from tests.cloud.run.instances import SYSTEM, Instance, Origin
+from tests.cloud.logging.entries import Origin
+from tests.cloud.project import now, project_number
+from tests.cloud.run.conditions import (
+    READY,
+    Failure,
+    condition,
+    image_missing,
+    log_uri,
+    not_started,
+    secrets_unavailable,
+)
+from tests.cloud.run.instances import Instance
 from tests.cloud.run.platform import Platform
-from tests.cloud.run.pools import ROLLOUT, Pool
+from tests.cloud.run.pools import ROLLOUT, CannotLaunch, Pool
+from tests.cloud.run.secrets import SecretsUnavailable, read_secrets
 from tests.cloud.run.specs import read_template
 from tests.cloud.schemas import Json
 
@@ -75,16 +86,16 @@ class Revision:
             self._image = self._platform.images.resolve(self.spec.image)
         except ImageNotFound as missing:
             return image_missing(self.name, str(missing))
+        try:
+            self._secrets()
+        except SecretsUnavailable as fault:
+            return secrets_unavailable(self.name, str(fault))
         return None if self._starts() else not_started(self.origin, self.spec)
 
     def _starts(self) -> bool:
         if not self.spec.checked:
             return True
-        try:
-            verdict = self.pool.start(ROLLOUT)
-        except OSError as fault:  # the template's own command is not there
-            self._platform.lines(self.origin, SYSTEM, f"Application failed to start: {fault}")
-            return False
+        verdict = self.pool.start(ROLLOUT)
         return verdict is not None and verdict.passed
 
     def _launch(self, reason: str, on_end: Callable[[Instance], None]) -> Instance:
@@ -94,9 +105,18 @@ class Revision:
         origin = replace(self.origin, instance_id=f"00{secrets.token_hex(96)}")
         instance = Instance(origin, self.spec, self._image, self._platform.lines)
         instance.log(reason)
-        environment = self._platform.environment(self.spec.service_account)
-        instance.start(environment, self._platform.home, self._platform.guard, on_end)
+        try:
+            # Read anew for each instance: `latest` is then the newest version.
+            environment = {**self._platform.environment(self.spec.service_account), **self._secrets()}
+            instance.start(environment, self._platform.home, self._platform.guard, on_end)
+        except (OSError, SecretsUnavailable) as fault:  # OSError: the template's own command is not there
+            instance.log(f"Application failed to start: {fault}")
+            raise CannotLaunch from None
         return instance
+
+    def _secrets(self) -> dict[str, str]:
+        number = project_number(self.origin.project)
+        return read_secrets(self.spec.secrets, self.spec.service_account, number, self._platform.secret)
 
 
 def short_name(revision: str | None) -> str:

@@ -8,10 +8,10 @@ import threading
 from dataclasses import dataclass, replace
 
 from tests.cloud.errors import invalid, not_found
+from tests.cloud.logging.entries import Origin
 from tests.cloud.run import traffic
 from tests.cloud.run.conditions import READY, Failure, condition, revision_missing
 from tests.cloud.run.fronts import Front
-from tests.cloud.run.instances import Origin
 from tests.cloud.run.platform import Platform
 from tests.cloud.run.pools import Bounds, PoolFacts
 from tests.cloud.run.revisions import Revision, already_exists, name_revision, short_name
@@ -65,14 +65,14 @@ class Service:
         name = routes.tags.get(tag) if tag else routes.pick(self._random)
         return self._revisions.get(name) if name else None
 
-    def deploy(self, settings: Json) -> Json:
-        """Make a revision where the template changed, move the traffic where it can go, and return the status fields.
+    def deploy(self, settings: Json, *, forced: bool) -> Json:
+        """Make a revision where one is due, move the traffic where it can go, and return the status fields.
 
         Raises CloudError: 400, 409, 501; then nothing has changed.
         """
         with self._deploying:
             targets = traffic.read_targets(settings)
-            revision = self._find_or_make(settings["template"])
+            revision = self._find_or_make(settings["template"], forced=forced)
             self.settings = settings
             failure = self._route(targets)
             if revision.failure is None and failure is None:
@@ -122,15 +122,15 @@ class Service:
         for revision in self._revisions.values():
             revision.pool.close()
 
-    def _find_or_make(self, template: Json) -> Revision:
+    def _find_or_make(self, template: Json, *, forced: bool) -> Revision:
         latest = self._latest()
         asked = short_name(template.get("revision"))
-        if latest and latest.is_made_of(template) and asked in ("", latest.name):
+        if latest and not forced and latest.is_made_of(template) and asked in ("", latest.name):
             return latest
         known = self._revisions.get(asked)
         if known is None:
             return self._make(template)
-        if not known.is_made_of(template):
+        if forced or not known.is_made_of(template):
             raise already_exists(asked)
         self._put(known)
         return known

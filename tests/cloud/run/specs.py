@@ -1,22 +1,17 @@
-"""What a revision's template asks of its instances, with Cloud Run's defaults; what the double cannot do is refused."""
+"""What a revision's template, complete as it is kept, asks of its instances; what the double cannot do is refused."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from tests.cloud.errors import invalid, unimplemented
-from tests.cloud.run.probes import Probe, default_startup
+from tests.cloud.errors import unimplemented
+from tests.cloud.instants import read_duration
+from tests.cloud.run.probes import Probe
+from tests.cloud.run.secrets import SecretVariable, secret_variables
+from tests.cloud.run.template import default_startup, quantity
 from tests.cloud.schemas import Json
 
-DEFAULT_PORT = 8080
-DEFAULT_CONCURRENCY = 80
-DEFAULT_TIMEOUT_SECONDS = 300.0
-DEFAULT_CPU = "1"
-DEFAULT_MEMORY = "512Mi"
-UNITS = {"": 1, "m": 1e-3, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 # Each would change what an instance is or sees; whoever asks for one shall hear that it is not there.
 UNIMPLEMENTED = ("nodeSelector", "sandboxes", "serviceMesh", "sessionAffinity", "volumes", "workloadIdentityConfig")
 UNIMPLEMENTED_IN_CONTAINERS = ("readinessProbe", "sandboxLauncher", "sourceCode", "volumeMounts", "workingDir")
@@ -31,6 +26,7 @@ class Spec:
     command: tuple[str, ...]
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
+    secrets: tuple[SecretVariable, ...]
     port: int
     startup: Probe
     liveness: Probe | None
@@ -45,24 +41,24 @@ class Spec:
 def read_template(template: Json, service: str) -> Spec:
     """Return what a template asks for; raises CloudError: 501 for what the double does not do."""
     container = _only_container(template)
-    limits = container.get("resources", {}).get("limits", {})
+    limits = container["resources"]["limits"]
     port = _port(container)
-    cpu = _quantity(limits.get("cpu", DEFAULT_CPU))
     return Spec(
         image=container["image"],
         container=container.get("name") or f"{service}-1",
         command=tuple(container.get("command", ())),
         arguments=tuple(container.get("args", ())),
-        environment=dict(map(_variable, container.get("env", ()))),
+        environment={one["name"]: one.get("value", "") for one in container.get("env", ()) if "valueSource" not in one},
+        secrets=secret_variables(container),
         port=port,
-        startup=_probe(container["startupProbe"], port) if "startupProbe" in container else default_startup(port),
+        startup=_probe(container["startupProbe"], port),
         liveness=_probe(container["livenessProbe"], port) if "livenessProbe" in container else None,
         checked=not template.get("healthCheckDisabled", False),
-        concurrency=template.get("maxInstanceRequestConcurrency") or (DEFAULT_CONCURRENCY if cpu >= 1 else 1),
-        timeout_seconds=_seconds(template.get("timeout")) or DEFAULT_TIMEOUT_SECONDS,
-        cpu=cpu,
-        memory_bytes=int(_quantity(limits.get("memory", DEFAULT_MEMORY))),
-        service_account=template.get("serviceAccount", ""),
+        concurrency=template["maxInstanceRequestConcurrency"],
+        timeout_seconds=read_duration(template["timeout"]),
+        cpu=quantity(limits["cpu"]),
+        memory_bytes=int(quantity(limits["memory"])),
+        service_account=template["serviceAccount"],
     )
 
 
@@ -81,49 +77,25 @@ def _only_container(template: Json) -> Json:
 
 
 def _port(container: Json) -> int:
-    ports = container.get("ports") or [{}]
-    if ports[0].get("name", "http1") not in ("", "http1"):
+    port: Json = container["ports"][0]
+    if port["name"] != "http1":
         raise unimplemented("HTTP/2 to the container")
-    return ports[0].get("containerPort") or DEFAULT_PORT
-
-
-def _variable(variable: Json) -> tuple[str, str]:
-    if "valueSource" in variable:
-        raise unimplemented("environment variables from secrets")
-    return variable["name"], variable.get("value", "")
+    return int(port["containerPort"])
 
 
 def _probe(probe: Json, port: int) -> Probe:
     if "grpc" in probe:
         raise unimplemented("gRPC probes")
     get = probe.get("httpGet")
-    asked = (get if get is not None else probe.get("tcpSocket", {})).get("port") or port
-    if asked != port:
+    if (probe["tcpSocket"] if get is None else get)["port"] != port:
         raise unimplemented("probes of another port than the container's")
     return Probe(
-        path=None if get is None else get.get("path") or "/",
+        path=None if get is None else get["path"],
         headers={header["name"]: header.get("value", "") for header in (get or {}).get("httpHeaders", ())},
         initial_delay_seconds=probe.get("initialDelaySeconds", 0),
-        period_seconds=probe.get("periodSeconds") or 10,
-        timeout_seconds=probe.get("timeoutSeconds") or 1,
-        failure_threshold=probe.get("failureThreshold") or 3,
+        period_seconds=probe["periodSeconds"],
+        timeout_seconds=probe["timeoutSeconds"],
+        failure_threshold=probe["failureThreshold"],
         port=port,
-        default=probe == _default_startup_json(port),
+        default=probe == default_startup(port),
     )
-
-
-def _default_startup_json(port: int) -> Json:
-    """Return what Cloud Run fills in where no startup probe is declared, as it comes back with the next update."""
-    return {"timeoutSeconds": 240, "periodSeconds": 240, "failureThreshold": 1, "tcpSocket": {"port": port}}
-
-
-def _seconds(duration: str | None) -> float:
-    return float(duration.removesuffix("s")) if duration else 0.0
-
-
-def _quantity(text: Any) -> float:
-    """Read a quantity as Kubernetes writes it: 512Mi, 1Gi, 2, 500m."""
-    found = re.fullmatch(rf"(\d+(?:\.\d+)?)({'|'.join(UNITS)})", str(text))
-    if found is None:
-        raise invalid(f"A quantity such as 2, 500m or 512Mi is expected, found: {text}")
-    return float(found[1]) * UNITS[found[2]]

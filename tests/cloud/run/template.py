@@ -12,13 +12,15 @@ DEFAULT_TIMEOUT, MOST_SECONDS = "300s", 3600
 DEFAULT_MAX_INSTANCES, DEFAULT_CONCURRENCY, MOST_CONCURRENCY = 100, 80, 1000
 DEFAULT_LIMITS = {"cpu": "1000m", "memory": "512Mi"}
 DEFAULT_PORT = 8080
-DEFAULT_STARTUP = {"timeoutSeconds": 240, "periodSeconds": 240, "failureThreshold": 1}
 DEFAULT_PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "failureThreshold": 3}
 PROBE_ACTIONS = ("httpGet", "tcpSocket", "grpc")
 # Of one period in seconds: https://cloud.google.com/run/docs/configuring/healthchecks
 LONGEST_PERIOD = {"startupProbe": 240, "livenessProbe": 3600, "readinessProbe": 300}
 # The environment that Cloud Run sets itself.
 RESERVED_VARIABLES = {"PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"}
+# Of quantities as Kubernetes writes them.
+UNITS = {"": 1, "m": 1e-3, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+QUANTITY = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(UNITS)})")
 IMAGE = re.compile(r"[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?")
 
 
@@ -44,7 +46,7 @@ def check(template: Json) -> None:
 def completed(template: Json, project_number: str) -> Json:
     """Return a template with the defaults of what it leaves open."""
     containers = [_container(container) for container in template["containers"]]
-    cpu = _cpu((containers[0]["resources"]["limits"]).get("cpu", "1"))
+    cpu = quantity(containers[0]["resources"]["limits"]["cpu"])
     return {
         **template,
         "containers": containers,
@@ -54,6 +56,22 @@ def completed(template: Json, project_number: str) -> Json:
         "maxInstanceRequestConcurrency": template.get("maxInstanceRequestConcurrency")
         or (DEFAULT_CONCURRENCY if cpu >= 1 else 1),
     }
+
+
+def default_startup(port: int) -> Json:
+    """Return the startup probe of a container that declares none."""
+    return {"timeoutSeconds": 240, "periodSeconds": 240, "failureThreshold": 1, "tcpSocket": {"port": port}}
+
+
+def quantity(text: str) -> float:
+    """Return the number that a quantity means: 512Mi, 1Gi, 2 or 500m.
+
+    Raises CloudError: 400.
+    """
+    found = QUANTITY.fullmatch(text)
+    if found is None:
+        raise invalid(f"A quantity such as 2, 500m or 512Mi is expected, found: {text}")
+    return float(found[1]) * UNITS[found[2]]
 
 
 def _container(container: Json) -> Json:
@@ -70,10 +88,8 @@ def _container(container: Json) -> Json:
 
 def _probed(container: Json) -> Json:
     port = container["ports"][0]["containerPort"]
-    if not container.get("startupProbe"):
-        return {**container, "startupProbe": {**DEFAULT_STARTUP, "tcpSocket": {"port": port}}}
     probes = {kind: _probe(container[kind], port) for kind in LONGEST_PERIOD if container.get(kind)}
-    return {**container, **probes}
+    return {**container, "startupProbe": default_startup(port), **probes}
 
 
 def _probe(probe: Json, port: int) -> Json:
@@ -94,10 +110,20 @@ def _check_container(container: Json, where: str) -> None:
             raise _violation(f"{where}.env", f"The following reserved env names were provided: {name}.")
         if names.count(name) > 1:
             raise _violation(f"{where}.env", f"The env name {name} was provided more than once.")
+    _check_sources(container.get("env") or [], f"{where}.env")
     for kind, longest in LONGEST_PERIOD.items():
         if container.get(kind):
             _check_probe(container[kind], longest, f"{where}.{kind}")
     _check_limits((container.get("resources") or {}).get("limits") or {}, f"{where}.resources.limits")
+
+
+def _check_sources(variables: list[Json], where: str) -> None:
+    for index, variable in enumerate(variables):
+        source = variable.get("valueSource")
+        if source is not None and not (source.get("secretKeyRef") or {}).get("secret"):
+            raise _violation(f"{where}[{index}].valueSource.secretKeyRef.secret", "must be set.")
+        if source is not None and variable.get("value"):
+            raise _violation(f"{where}[{index}]", "value and valueSource exclude each other.")
 
 
 def _check_probe(probe: Json, longest: int, where: str) -> None:
@@ -110,13 +136,13 @@ def _check_probe(probe: Json, longest: int, where: str) -> None:
         raise _violation(f"{where}.timeoutSeconds", "must not be greater than periodSeconds.")
 
 
-def _check_limits(limits: Json, where: str) -> None:
+def _check_limits(given: Json, where: str) -> None:
     # https://cloud.google.com/run/docs/configuring/services/cpu
-    cpu, memory = _cpu(limits.get("cpu", "1")), _mebibytes(limits.get("memory", "512Mi"))
+    cpu, memory = (quantity({**DEFAULT_LIMITS, **given}[name]) for name in ("cpu", "memory"))
     least = {4: 2048, 6: 4096, 8: 4096}.get(cpu, 128)
     if cpu not in (1, 2, 4, 6, 8) and not 0.08 <= cpu <= 1:
         raise _violation(f"{where}.cpu", "Invalid value specified for cpu. Must be from 80m to 1, or 2, 4, 6 or 8.")
-    if memory < least:
+    if memory < least * UNITS["Mi"]:
         raise _violation(
             f"{where}.memory",
             f"Invalid value specified for container memory. For {cpu:g} CPU, memory must be at least {least}Mi.",
@@ -127,18 +153,6 @@ def _check_scaling(scaling: Json) -> None:
     least, most = scaling.get("minInstanceCount") or 0, scaling.get("maxInstanceCount") or DEFAULT_MAX_INSTANCES
     if least > most:
         raise _violation("template.scaling", "The minimum number of instances must not be above the maximum.")
-
-
-def _cpu(text: str) -> float:
-    return float(text.removesuffix("m")) / (1000 if text.endswith("m") else 1)
-
-
-def _mebibytes(text: str) -> float:
-    units = {"Mi": 1, "Gi": 1024, "M": 1e6 / 2**20, "G": 1e9 / 2**20, "Ki": 1 / 1024, "k": 1000 / 2**20}
-    found = re.fullmatch(r"([\d.]+)([A-Za-z]*)", text)
-    if not found or found[2] not in units:
-        raise _violation("template.containers[0].resources.limits.memory", f"'{text}' is no quantity.")
-    return float(found[1]) * units[found[2]]
 
 
 def _without_zero(values: Json) -> Json:

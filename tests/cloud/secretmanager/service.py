@@ -8,14 +8,15 @@ from collections.abc import Callable
 
 import google_crc32c
 
-from tests.cloud import resources
+from tests.cloud import access, resources
 from tests.cloud.collection import Change, Collection, from_query
 from tests.cloud.discovery import Call, Document
-from tests.cloud.errors import failed_precondition, invalid
+from tests.cloud.errors import denied, failed_precondition, invalid
 from tests.cloud.project import Project, digest, now
 from tests.cloud.schemas import Json
 from tests.cloud.service import ResourceService
 
+HOST = "secretmanager.googleapis.com"
 SECRETS = "secretmanager.projects.secrets"
 VERSIONS = "secretmanager.projects.secrets.versions"
 ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
@@ -32,12 +33,25 @@ def service(project: Project) -> ResourceService:
 
 def resolve(project: Project, name: str) -> Json | None:
     """Return a version by name; `latest` means the newest one. None where there is none."""
-    name = project.canonical(name, "secretmanager.googleapis.com")
+    name = project.canonical(name, HOST)
     if name.endswith("/latest"):
         prefix = name.removesuffix("latest")
         numbers = [int(known[len(prefix) :]) for known in project.resources(VERSIONS) if known.startswith(prefix)]
         name = f"{prefix}{max(numbers, default=0)}"
     return project.resources(VERSIONS).get(name)
+
+
+def payload_for(project: Project, account: str, name: str) -> str:
+    """Return what a version holds, by its full name, to an account that may access it.
+
+    Raises CloudError: 403, 404, 400 where it is not enabled.
+    """
+    project.check_enabled(HOST)
+    canonical = project.canonical(name, HOST)
+    if not access.holds(project, account, "secretmanager.versions.access", f"//{HOST}/{canonical}"):
+        raise denied(f"Permission 'secretmanager.versions.access' denied for resource '{name}' (or it may not exist).")
+    version = _enabled(resolve(project, canonical) or resources.found(VERSION, project, canonical))
+    return base64.b64decode(version[PAYLOAD]).decode("utf-8", "surrogateescape")
 
 
 def _check(new: Json, change: Change) -> None:
@@ -84,11 +98,15 @@ def _get_version(project: Project, call: Call) -> Json:
 
 
 def _access(project: Project, call: Call) -> Json:
-    version = _version(project, call)
-    if version["state"] != "ENABLED":
-        raise failed_precondition(f"Secret Version [{version['name']}] is in {version['state']} state.")
+    version = _enabled(_version(project, call))
     checksum = google_crc32c.value(base64.b64decode(version[PAYLOAD]))
     return {"name": version["name"], "payload": {"data": version[PAYLOAD], "dataCrc32c": str(checksum)}}
+
+
+def _enabled(version: Json) -> Json:
+    if version["state"] != "ENABLED":
+        raise failed_precondition(f"Secret Version [{version['name']}] is in {version['state']} state.")
+    return version
 
 
 def _switch(state: str) -> Callable[[Project, Call], Json]:

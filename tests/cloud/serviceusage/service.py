@@ -41,8 +41,7 @@ def _list(project: Project, call: Call) -> Json:
     state = wanted.removeprefix("state:")
     found: dict[pages.Key, Json] = {(api,): _resource(project, api) for api in known_apis() | project.enabled}
     page = pages.cut({key: api for key, api in found.items() if state in ("", api["state"])}, call.query)
-    token = {"nextPageToken": page.token} if page.token else {}
-    return {"services": page.values, **token}
+    return pages.listing(page, services=page.values)
 
 
 def _enable(project: Project, call: Call) -> Json:

@@ -1,1 +1,0 @@
-"""Artifact Registry's images: folders that are named by their content."""
