@@ -27,7 +27,7 @@ WITH
       COALESCE(JSON_VALUE(answers[OFFSET(i)], '$.prediction'), JSON_QUERY(answers[OFFSET(i)], '$.prediction')) AS prediction,
       PARSE_JSON(JSON_QUERY(answers[OFFSET(i)], '$.probabilities'), wide_number_mode => 'round') AS probabilities,
       -- Large requests are logged as a sample: each logged instance then stands for so many.
-      jsonPayload.instances / jsonPayload.instances_logged AS weight
+      SAFE_DIVIDE(jsonPayload.instances, jsonPayload.instances_logged) AS weight
     FROM
       (
         SELECT

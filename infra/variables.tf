@@ -92,7 +92,7 @@ variable "models" {
     # who may call: private (invokers), iap (invokers, signed in), public (everybody)
     access = optional(string, "private")
     # requests that one instance answers at a time
-    concurrency = optional(number, 40)
+    concurrency = optional(number, 20)
     # CPUs of an instance; the function uses one, and a second where requests are large
     cpu = optional(number, 1)
     # secret of Secret Manager that RECORD_HASH_KEY is read from: projects/P/secrets/S
@@ -103,7 +103,7 @@ variable "models" {
     invokers = optional(set(string), [])
     # the most instances; beyond them, requests wait and then get a 429
     max_instances = optional(number, 10)
-    # memory of an instance, in MiB
+    # memory of an instance, in MiB; what bodies may take of it is limited accordingly
     memory_mib = optional(number, 1024)
     # instances kept warm, and paid for
     min_instances = optional(number, 0)

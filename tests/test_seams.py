@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -28,6 +29,7 @@ from lifecycle.cli import cli
 from lifecycle.metrics import METRICS
 from lifecycle.recipe import InputPolicy, Recipe
 from lifecycle.versions import Version
+from tests.cloud.discovery import Document
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
@@ -184,7 +186,7 @@ def test_every_error_code_is_documented_with_its_status() -> None:
 
 def test_every_record_field_is_documented() -> None:
     """Each field of a record stands in the docs, and each field of the docs in a record."""
-    text = DOCS["operating.md"].partition("## Records")[2]
+    text = DOCS["operating.md"].partition("## Records")[2].partition("\n## ")[0]
     documented = {
         name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)
     }
@@ -307,13 +309,16 @@ def test_artifact_names_have_one_home() -> None:
 
 
 def test_the_build_runs_make_targets() -> None:
-    """Every step of cloudbuild.yaml is a make target or a lifecycle verb."""
+    """Every step of cloudbuild.yaml is a make target, after a look at which run it is, and nothing else."""
     build = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text(encoding="utf-8"))
+    assert Document.load("cloudbuild", "v1").schemas.accept("Build", build, "cloudbuild.projects.builds.create")
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for step in build["steps"]:
-        commands = [line for line in step["script"].splitlines() if line and not line.startswith(("#!", "set "))]
+        shell = ("#!", "set ", "[", "apk add")  # the image of Terraform has no make
+        commands = [line for line in step["script"].splitlines() if line and not line.startswith(shell)]
+        assert commands, step["id"]
         for command in commands:
-            words = command.split()
+            words = [word for word in shlex.split(command) if "=" not in word]
             assert words[0] == "make", command
             assert set(words[1:]) <= set(targets), command
 

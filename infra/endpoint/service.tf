@@ -5,7 +5,15 @@ locals {
     "internal"                          = "INGRESS_TRAFFIC_INTERNAL_ONLY"
     "internal-and-cloud-load-balancing" = "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"
   }
-  environment = merge(var.endpoint.settings, {
+
+  # Reading a body takes up to forty times its size, the process itself at most 320 MiB (docs/operating.md): whatever
+  # callers send at once, the instance lives.
+  bodies_mib = floor((var.endpoint.memory_mib - 320) / 40)
+  limits = {
+    MAX_BODY_MB      = tostring(min(16, local.bodies_mib))
+    MAX_IN_FLIGHT_MB = tostring(local.bodies_mib)
+  }
+  environment = merge(local.limits, var.endpoint.settings, {
     GOOGLE_CLOUD_PROJECT = var.project # traces are named by it
     MODEL_STORE          = "gs://${var.model_bucket}"
   })

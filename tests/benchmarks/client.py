@@ -101,17 +101,36 @@ def latencies_beside(port: int, path: str, body: str, large_body: str, seconds: 
 
 def throughput(port: int, path: str, body: str, connections: int, seconds: float) -> float:
     """Return the answers a second over several connections, each with one request under way at any time."""
+    taken, elapsed = closed_loop(port, path, body, connections, seconds)
+    return len(taken) / elapsed
+
+
+def concurrent(port: int, path: str, body: str, connections: int, seconds: float) -> dict[str, float]:
+    """Return the answers a second, and the median and 99th percentile of the microseconds that each took."""
+    taken, elapsed = closed_loop(port, path, body, connections, seconds)
+    ordered = sorted(taken)
+    return {
+        "rate": len(ordered) / elapsed,
+        "p50_us": ordered[len(ordered) // 2],
+        "p99_us": ordered[int(len(ordered) * 0.99)],
+    }
+
+
+def closed_loop(port: int, path: str, body: str, connections: int, seconds: float) -> tuple[list[float], float]:
+    """Return the microseconds of each request and the seconds in all; every connection has one under way at a time."""
     request = post(path, body)
-    answered = 0
+    taken = []
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
         unfinished = {stack.enter_context(connect(port)): b"" for _ in range(connections)}
+        sent = {}
         for connection in unfinished:
             selector.register(connection, selectors.EVENT_READ)
+            sent[connection] = time.perf_counter()
             connection.sendall(request)
         start = now = time.perf_counter()
         # At least one answer, however slow the server: a rate of zero would hide how slow.
-        while now < start + seconds or not answered:
+        while now < start + seconds or not taken:
             for key, _ in selector.select():
                 connection = key.fileobj
                 answer = unfinished[connection] + receive(connection)
@@ -120,10 +139,12 @@ def throughput(port: int, path: str, body: str, connections: int, seconds: float
                     continue
                 require_ok(answer)
                 unfinished[connection] = b""
-                answered += 1
+                now = time.perf_counter()
+                taken.append((now - sent[connection]) * 1e6)
+                sent[connection] = now
                 connection.sendall(request)
             now = time.perf_counter()
-    return answered / (now - start)
+    return taken, now - start
 
 
 def receive(connection: socket.socket) -> bytes:
@@ -171,7 +192,6 @@ def require_ok(answer: bytes) -> None:
 if __name__ == "__main__":
     gc.disable()
     job = json.load(sys.stdin)
-    measure = {"latencies": latencies, "latencies_beside": latencies_beside, "throughput": throughput}[
-        job.pop("measure")
-    ]
+    measures = (concurrent, latencies, latencies_beside, throughput)
+    measure = {one.__name__: one for one in measures}[job.pop("measure")]
     json.dump(measure(**job), sys.stdout)

@@ -162,7 +162,7 @@ def ask(server: Server, measure: str, *, seconds: float, **arguments: Any) -> An
     Raises ContenderError when the client gets no answer, or a wrong one.
     """
     contender = server.contender
-    job = {"measure": measure, "port": server.port, "path": contender.path, "body": contender.body, **arguments}
+    job = {"measure": measure, "port": server.port, "path": contender.path, "body": contender.body} | arguments
     job["seconds"] = seconds
     timeout_seconds = seconds + CLIENT_GRACE_SECONDS
     try:

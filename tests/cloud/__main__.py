@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 
 from tests.cloud.double import PROJECT, CloudDouble
@@ -15,12 +16,14 @@ def main() -> None:
     parser.add_argument("--project", default=PROJECT)
     parser.add_argument("--bucket", action="append", default=[], metavar="NAME", help="make this bucket at the start")
     options = parser.parse_args()
-    # Blocked before any thread starts, so that only sigwait below receives them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    with CloudDouble(port=options.port, project=options.project, buckets=options.bucket) as cloud:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end it in order
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        CloudDouble(port=options.port, project=options.project, buckets=options.bucket) as cloud,
+    ):
         for name, value in cloud.environment.items():
             print(f"export {name}={value}", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.pause()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from google.cloud import run_v2
 from google.oauth2 import service_account
 
 from tests.cloud import oauth
-from tests.cloud.artifactregistry.images import copy_function
+from tests.cloud.artifactregistry.images import HELLO, copy_function
 from tests.cloud.double import CloudDouble
 from tests.cloud.project import FRESH_APIS
 from tests.cloud.run.service import SERVICES
@@ -33,6 +33,7 @@ from tests.server import ROOT
 WORK = ROOT / "build" / "cloud"
 VARIABLES = ROOT / "infra" / "dev.tfvars"
 SETTINGS = WORK / "environment"
+PORT = 8600
 MEASURE_SECONDS = 15
 
 
@@ -40,15 +41,21 @@ class CannotGoOn(Exception):
     """What failed, with what it said."""
 
 
+class NoTerraform(Exception):
+    """Terraform or its provider cannot be had here; the message says which, and why."""
+
+
 def main() -> int:
     """Show the product at work until Ctrl-C; return the exit code."""
     parser = argparse.ArgumentParser(prog="make cloud")
     parser.add_argument("--model", default="churn")
-    parser.add_argument("--port", type=int, default=9090)
+    parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--once", action="store_true", help="end when everything has been shown")
     options = parser.parse_args()
-    # Blocked before any thread starts, so that only sigwait below receives them; programs that are started see them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end it in order
+    if not (ROOT / "models" / options.model / "train.py").is_file():
+        print(f"There is no models/{options.model}/train.py.", file=sys.stderr)
+        return 2
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
     try:
@@ -56,9 +63,14 @@ def main() -> int:
             show(cloud, environment, options.model)
             if not options.once:
                 print("\nCtrl-C ends it and leaves nothing behind.", flush=True)
-                signal.sigwait({signal.SIGINT, signal.SIGTERM})
+                signal.pause()
+    except KeyboardInterrupt:
+        print("\nEnded.")
     except CannotGoOn as fault:
         print(fault, file=sys.stderr)
+        return 1
+    except OSError as fault:
+        print(f"Port {options.port}: {fault.strerror}. Is another make cloud running?", file=sys.stderr)
         return 1
     finally:
         shutil.rmtree(WORK, ignore_errors=True)
@@ -73,9 +85,14 @@ def show(cloud: CloudDouble, environment: Mapping[str, str], model: str) -> None
     with _step("bucket of the state", "make bootstrap"):
         _run([sys.executable, "infra/bootstrap.py", str(VARIABLES)], environment)
     with _step("the cloud around the models", "terraform apply") as done:
-        done.append(_apply(environment))
+        try:
+            done.append(_apply(environment))
+        except NoTerraform as reason:
+            done.append(f"not applied, a bare bucket and service made instead: {reason}")
+            _make_bare(cloud, service)
     with _step(f"a version of {model}", f"lifecycle train {model} --store {store}") as done:
-        done.append(_lifecycle(environment, "train", model, "--store", store).splitlines()[-1])
+        said = _lifecycle(environment, "train", model, "--store", store).splitlines()
+        done.append(next(line for line in said if " is published in " in line))
     with _step("its image", "code and pin, pushed") as done:
         digest = _push(cloud, environment, model, store, f"{repository}/{model}")
         done.append(f"{model}@{digest[:19]}...")
@@ -92,10 +109,37 @@ def _apply(environment: Mapping[str, str]) -> str:
     shutil.copytree(ROOT / "infra", folder, ignore=shutil.ignore_patterns(".terraform*", "__pycache__"))
     shutil.copytree(ROOT / "models", WORK / "models", ignore=shutil.ignore_patterns("__pycache__"))
     if shutil.which("terraform") is None:
-        raise CannotGoOn("terraform is not on PATH: https://developer.hashicorp.com/terraform/install")
-    _terraform(folder, environment, "init", f"-backend-config=bucket={_variable('state_bucket')}")
+        raise NoTerraform("terraform is not on PATH (https://developer.hashicorp.com/terraform/install)")
+    try:
+        _terraform(folder, environment, "init", f"-backend-config=bucket={_variable('state_bucket')}")
+    except CannotGoOn as fault:
+        raise NoTerraform(f"terraform init cannot get the google provider: {str(fault).strip()[-300:]}") from None
     said = _terraform(folder, environment, "apply", "-auto-approve", f"-var-file={VARIABLES.name}")
     return next(line for line in said.splitlines() if line.startswith("Apply complete"))
+
+
+def _make_bare(cloud: CloudDouble, name: str) -> None:
+    """Make what a release needs, by the APIs: the bucket of versions, and a service that waits for its first image."""
+    cloud.state.enabled.add("run.googleapis.com")
+    cloud.storage.add_bucket(_variable("model_bucket"))
+    parent, _, service = name.partition("/services/")
+    probe = run_v2.Probe(http_get=run_v2.HTTPGetAction(path="/health/ready"), period_seconds=1, failure_threshold=120)
+    container = run_v2.Container(
+        image=HELLO,
+        env=[run_v2.EnvVar(name="MODEL_STORE", value=f"gs://{_variable('model_bucket')}")],
+        startup_probe=probe,
+    )
+    # Nobody granted an identity of its own anything here, so everything runs as the owner.
+    template = run_v2.RevisionTemplate(containers=[container], service_account=oauth.OWNER)
+    wanted = run_v2.Service(template=template)
+    _cloud_run(cloud).create_service(parent=parent, service=wanted, service_id=service).result()
+
+
+def _cloud_run(cloud: CloudDouble) -> run_v2.ServicesClient:
+    key = oauth.key_file(oauth.OWNER, cloud.project, cloud.url)
+    credentials = service_account.Credentials.from_service_account_info(key)
+    endpoint = {"api_endpoint": f"{cloud.url}/run"}
+    return run_v2.ServicesClient(credentials=credentials, transport="rest", client_options=endpoint)
 
 
 def _terraform(folder: Path, environment: Mapping[str, str], *arguments: str) -> str:
@@ -115,11 +159,7 @@ def _push(cloud: CloudDouble, environment: Mapping[str, str], model: str, store:
 
 def _release(cloud: CloudDouble, name: str, image: str) -> str:
     """Give a service another image; return the name of the revision that serves it."""
-    key = oauth.key_file(oauth.OWNER, cloud.project, cloud.url)
-    credentials = service_account.Credentials.from_service_account_info(key)
-    client = run_v2.ServicesClient(
-        credentials=credentials, transport="rest", client_options={"api_endpoint": f"{cloud.url}/run"}
-    )
+    client = _cloud_run(cloud)
     service = client.get_service(name=name)
     service.template.containers[0].image = image
     revision: str = client.update_service(service=service).result().latest_ready_revision
@@ -189,8 +229,7 @@ def _step(what: str, how: str) -> Iterator[list[str]]:
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> str:
-    unblock = {"preexec_fn": lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set())}
-    done = subprocess.run(command, cwd=ROOT, env=dict(environment), capture_output=True, text=True, **unblock)  # type: ignore[call-overload]
+    done = subprocess.run(command, cwd=ROOT, env=dict(environment), capture_output=True, text=True)
     if done.returncode:
         raise CannotGoOn(f"\n{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     return str(done.stdout)

@@ -31,7 +31,7 @@ def terraform(folder: Path, environment: dict[str, str], *arguments: str) -> sub
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     settings = {"CHECKPOINT_DISABLE": "1", "GOOGLE_OAUTH_ACCESS_TOKEN": "x", "TF_IN_AUTOMATION": "1"}
     asking = [] if arguments[0] in UNASKING else ["-input=false"]
-    command = ["terraform", *arguments, *asking, "-no-color"]
+    command = ["terraform", arguments[0], *asking, "-no-color", *arguments[1:]]
     return subprocess.run(
         command, cwd=folder, env={**kept, **settings, **environment}, capture_output=True, text=True, timeout=200
     )

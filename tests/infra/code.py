@@ -65,9 +65,8 @@ def model_attributes() -> list[Attribute]:
 def environment_names() -> set[str]:
     """Return the variables that Terraform sets in the service's environment."""
     text = (ENDPOINT / "service.tf").read_text(encoding="utf-8")
-    merged = re.search(r"environment = merge\(var\.endpoint\.settings, \{(.+?)\}\)", text, re.S)
     written = re.findall(r'env" \{.*?name +=? *"([A-Z_]+)"', text, re.S)
-    return set(re.findall(r"^ +([A-Z_]+) +=", merged[1] if merged else "", re.M)) | set(written)
+    return set(re.findall(r"^ +([A-Z_]+) +=", text, re.M)) | set(written)
 
 
 def _labelled(block: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,362 @@
+"""infra/ applied by the real Terraform and provider on the double: made, unchanged, changed, released to, destroyed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+import pytest
+from google.cloud import run_v2
+from google.oauth2 import service_account
+
+from tests.cloud import CloudDouble, oauth
+from tests.cloud.project import FRESH_APIS
+from tests.cloud.registry.images import HELLO
+from tests.cloud.run.service import SERVICES
+from tests.cloud.terraform import initialise, run_terraform, terraform
+from tests.cloud.tripwire import Tripwire
+from tests.infra import policies
+from tests.infra.code import INFRA, model_attributes, named
+from tests.server import ROOT
+
+PROJECT, REGION, STATE = "pilot-project", "europe-west6", "pilot-state"
+SERVICE = f"projects/{PROJECT}/locations/{REGION}/services/pilot-churn"
+IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/pilot/churn"
+VARIABLES: dict[str, Any] = {
+    "deletion_protection": False,
+    "environment": "test",
+    "model_bucket": "pilot-models",
+    "models": {"churn": {}},
+    "prefix": "pilot",
+    "project": PROJECT,
+    "region": REGION,
+    "runbook": "https://example.com/runbook.md",
+    "state_bucket": STATE,
+}
+REPOSITORY = f"projects/{PROJECT}/locations/{REGION}/connections/github/repositories/pilotlight"
+# Everything that can be switched on, at once.
+MORE: dict[str, Any] = {
+    "alert_emails": ["oncall@example.com"],
+    "budget": {"amount": 100, "billing_account": "012345-6789AB-CDEF01"},
+    "models": {
+        "churn": {
+            "invokers": ["user:ann@example.com"],
+            "max_instances": 3,
+            "retrain_schedule": "0 4 1 * *",
+            "settings": {"MAX_INSTANCES": "1000"},
+        },
+        "reviews": {"access": "public"},
+    },
+    "records_days": 30,
+}
+# Every project has _Default and _Required.
+LEFT = {"logging.projects.locations.buckets"}
+HARD_CODED = {"openidconnect.googleapis.com"}
+
+
+class Root(NamedTuple):
+    """A copy of infra/ that is set up for the double."""
+
+    folder: Path
+    cloud: CloudDouble
+    tripwire: Tripwire
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings by which terraform finds the double."""
+        return {**self.cloud.environment, **self.tripwire.environment}
+
+    def run(self, *arguments: str) -> None:
+        """Run terraform; it must succeed."""
+        run_terraform(self.folder, self.environment, *arguments)
+
+    def write(self, variables: Mapping[str, Any]) -> None:
+        """Say what the environment is from now on."""
+        (self.folder / "terraform.tfvars.json").write_text(json.dumps({**VARIABLES, **variables}), encoding="utf-8")
+
+    def plan(self, *arguments: str) -> dict[str, Any]:
+        """Return a plan as JSON."""
+        self.run("plan", "-out=plan", *arguments)
+        shown = terraform(self.folder, self.environment, "show", "-json", "plan")
+        plan: dict[str, Any] = json.loads(shown.stdout)
+        return plan
+
+
+@pytest.fixture(scope="class")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+    """Return infra/ applied to an empty project whose state lies in a bucket of the double."""
+    base = tmp_path_factory.mktemp("root")
+    shutil.copytree(ROOT / "models", base / "models", ignore=shutil.ignore_patterns("__pycache__"))
+    folder = Path(shutil.copytree(INFRA, base / "infra", ignore=shutil.ignore_patterns(".terraform*", "tests")))
+    with Tripwire() as tripwire, CloudDouble(project=PROJECT, buckets=[STATE], apis=FRESH_APIS) as cloud:
+        applied = Root(folder, cloud, tripwire)
+        initialise(folder)
+        applied.run("init", "-reconfigure", f"-backend-config=bucket={STATE}")
+        applied.write({})
+        applied.run("apply", "-auto-approve")
+        yield applied
+
+
+def changes(plan: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return what a plan would do to which resource."""
+    found = {change["address"]: change["change"]["actions"] for change in plan["resource_changes"]}
+    return {address: actions for address, actions in found.items() if actions not in (["no-op"], ["read"])}
+
+
+@pytest.mark.xdist_group("infra")
+class TestApply:
+    """In this order, on one cloud."""
+
+    def test_the_state_lies_in_its_bucket(self, root: Root) -> None:
+        """The backend wrote the state into the bucket, and nothing of it beside the code."""
+        assert [version.name for version in root.cloud.storage.versions(STATE)] == ["pilotlight/default.tfstate"]
+        assert not list(root.folder.glob("*.tfstate*"))
+
+    def test_nothing_is_left_to_do(self, root: Root) -> None:
+        """A plan after the apply is empty."""
+        root.run("plan", "-detailed-exitcode")
+
+    def test_the_plan_keeps_our_own_rules(self, root: Root) -> None:
+        """No public access unless asked, own identities, no project-wide grants, a ceiling, closed buckets."""
+        assert policies.faults(root.plan()) == []
+
+    def test_the_service_waits_for_its_first_release(self, root: Root) -> None:
+        """It runs Google's hello image, all traffic goes to it, nobody may call it, its goals come from model.yaml."""
+        service = root.cloud.resources(SERVICES)[SERVICE]
+        assert service["template"]["containers"][0]["image"] == HELLO
+        assert service["terminalCondition"]["state"] == "CONDITION_SUCCEEDED"
+        policy = root.cloud.state.policies[f"//run.googleapis.com/{SERVICE}"]["bindings"]
+        assert {member for binding in policy for member in binding["members"]} == {
+            f"serviceAccount:pilot-deliver@{PROJECT}.iam.gserviceaccount.com"
+        }
+        objectives = root.cloud.resources("monitoring.services.serviceLevelObjectives").values()
+        assert sorted(objective["goal"] for objective in objectives) == [0.99, 0.995]
+
+    def test_the_identity_reads_its_versions_and_nothing_else(self, root: Root) -> None:
+        """The serving identity gets an object of its model, and 403 for another model's, for a list and for a write."""
+        root.cloud.storage.write("pilot-models", "churn/1/manifest.json", b"{}")
+        root.cloud.storage.write("pilot-models", "reviews/1/manifest.json", b"{}")
+        account = f"pilot-churn@{PROJECT}.iam.gserviceaccount.com"
+        assert _get(root.cloud, account, "/storage/v1/b/pilot-models/o/churn%2F1%2Fmanifest.json") == 200
+        assert _get(root.cloud, account, "/storage/v1/b/pilot-models/o/reviews%2F1%2Fmanifest.json") == 403
+        assert _get(root.cloud, account, "/storage/v1/b/pilot-models/o") == 403
+        assert _get(root.cloud, account, f"/storage/v1/b/{STATE}/o/pilotlight%2Fdefault.tfstate") == 403
+        assert _get(root.cloud, account, f"/run/v2/{SERVICE}") == 403
+
+    def test_an_apply_by_hand_moves_neither_image_nor_traffic(self, root: Root) -> None:
+        """After a release, a plan is empty; an apply of another setting keeps image, traffic, tag and labels."""
+        release(root)
+        root.run("plan", "-detailed-exitcode")
+        before = root.cloud.resources(SERVICES)[SERVICE]
+        root.write({"models": {"churn": {"concurrency": 20}}})
+        plan = root.plan()
+        assert changes(plan) == {'module.endpoint["churn"].google_cloud_run_v2_service.main': ["update"]}
+        root.run("apply", "plan")
+        after = root.cloud.resources(SERVICES)[SERVICE]
+        assert after["template"]["maxInstanceRequestConcurrency"] == 20
+        assert after["template"]["containers"][0]["image"] == before["template"]["containers"][0]["image"]
+        assert after["template"]["labels"] == before["template"]["labels"] == {"model-version": "7"}
+        assert after["traffic"] == before["traffic"]
+        assert after["latestCreatedRevision"] != before["latestCreatedRevision"]
+        root.write({})
+        root.run("apply", "-auto-approve")
+
+    def test_everything_else_can_be_switched_on(self, root: Root) -> None:
+        """Budget, second model, invokers, schedule, e-mails: only additions and updates, then an empty plan."""
+        root.write(MORE)
+        plan = root.plan()
+        assert policies.faults(plan) == []
+        assert all(actions in (["create"], ["update"]) for actions in changes(plan).values()), changes(plan)
+        root.run("apply", "plan")
+        root.run("plan", "-detailed-exitcode")
+
+    def test_destroy_leaves_nothing(self, root: Root) -> None:
+        """After a destroy, only the state's bucket is there; nothing left loopback, nothing was refused."""
+        root.cloud.storage.write("pilot-models", "churn/2/manifest.json", b"{}")
+        root.run("destroy", "-auto-approve")
+        left = {kind for kind in root.cloud.state.collections if root.cloud.resources(kind)}
+        assert left <= LEFT, left
+        assert set(root.cloud.storage.state.buckets) == {STATE}
+        grants = {
+            name: policy["bindings"]
+            for name, policy in root.cloud.state.policies.items()
+            if policy["bindings"] and not name.endswith(STATE)
+        }
+        assert grants == {}
+        assert root.tripwire.hosts <= HARD_CODED
+
+
+def release(root: Root) -> None:
+    """Do to the service what a release does: another image, labels, and traffic by revision with a tag."""
+    folder = root.folder.parent / "image"
+    folder.mkdir(exist_ok=True)
+    (folder / "hello.py").write_bytes(root.cloud.images.resolve(HELLO).folder.joinpath("hello.py").read_bytes())
+    (folder / "hello.html").write_bytes(root.cloud.images.resolve(HELLO).folder.joinpath("hello.html").read_bytes())
+    digest = root.cloud.images.push(folder, IMAGE, command=("python", "-S", "hello.py"), environment={"RELEASED": "1"})
+    key = oauth.key_file(oauth.OWNER, PROJECT, root.cloud.url)
+    client = run_v2.ServicesClient(
+        credentials=service_account.Credentials.from_service_account_info(key),
+        transport="rest",
+        client_options={"api_endpoint": f"{root.cloud.url}/run"},
+    )
+    service = client.get_service(name=SERVICE)
+    stable = service.latest_ready_revision.rpartition("/")[2]
+    by_revision = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
+    service.traffic = [run_v2.TrafficTarget(type_=by_revision, revision=stable, percent=100)]
+    service.template.containers[0].image = f"{IMAGE}@{digest}"
+    service.template.labels = {"model-version": "7"}
+    service.client = "pilotlight"
+    service = client.update_service(service=service).result()
+    candidate = service.latest_ready_revision.rpartition("/")[2]
+    service.traffic = [
+        run_v2.TrafficTarget(type_=by_revision, revision=stable, percent=80),
+        run_v2.TrafficTarget(type_=by_revision, revision=candidate, percent=20, tag="candidate"),
+    ]
+    client.update_service(service=service).result()
+
+
+def _get(cloud: CloudDouble, account: str, path: str) -> int:
+    with httpx2.Client(trust_env=False) as client:
+        return client.get(f"{cloud.url}/_as/{account}{path}").status_code
+
+
+POLICIES = r'module\.endpoint\["churn"\]\.google_monitoring_alert_policy\..*'
+RUN = r'module\.endpoint\["churn"\]\.google_cloud_run_v2_service\.main'
+# For each variable another value, and what that may change: a pattern of addresses with the actions on them.
+INPUTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
+    "alert_channels": ({"alert_channels": [f"projects/{PROJECT}/notificationChannels/1"]}, {POLICIES: {"update"}}),
+    "alert_emails": (
+        {"alert_emails": ["a@example.com"]},
+        {r'google_monitoring_notification_channel\.email\["a@example.com"\]': {"create"}, POLICIES: {"update"}},
+    ),
+    "branch": ({"branch": "trunk"}, {}),
+    "budget": (
+        {"budget": MORE["budget"]},
+        {r"google_billing_budget\.main\[0\]": {"create"}, r'.*service\.main\["billingbudgets.*': {"create"}},
+    ),
+    "deletion_protection": (
+        {"deletion_protection": True},
+        {
+            RUN: {"update"},
+            r"google_storage_bucket\.models": {"update"},
+            r"google_bigquery_(dataset|table)\.records": {"update"},
+        },
+    ),
+    "encryption_key": (
+        {"encryption_key": f"projects/{PROJECT}/locations/{REGION}/keyRings/r/cryptoKeys/k"},
+        {
+            r"google_storage_bucket\.models": {"update"},
+            r"google_bigquery_dataset\.records": {"update"},
+            r"google_kms_crypto_key_iam_member\..*": {"create"},
+            r'.*service\.main\["cloudkms.*': {"create"},
+        },
+    ),
+    "environment": ({"environment": "other"}, {r".*": {"update"}}),
+    "model_bucket": (
+        {"model_bucket": "pilot-other"},
+        {
+            r"google_storage_bucket\.models": {"delete", "create"},
+            r"google_storage_bucket_iam_member\.models_.*": {"delete", "create"},
+            r'module\.endpoint\["churn"\]\.google_storage_bucket_iam_member\.versions': {"delete", "create"},
+            RUN: {"update"},
+        },
+    ),
+    "models": (
+        {"models": {}},
+        {
+            r'module\.endpoint\["churn"\]\..*': {"delete"},
+            r'google_bigquery_table\.predictions\["churn"\]': {"delete"},
+        },
+    ),
+    "prefix": ({"prefix": "other"}, {r".*": {"create", "delete", "update"}}),
+    "prices": ({"prices": {"vcpu_second": 1}}, {r".*google_monitoring_dashboard\.main": {"update"}}),
+    "records_days": ({"records_days": 7}, {r"google_bigquery_table\.records": {"update"}}),
+    "region": ({"region": "europe-west1"}, {r".*": {"create", "delete", "update"}}),
+    "repository": (
+        {"repository": {"name": REPOSITORY}},
+        {r"google_cloudbuild_trigger\.(apply|deliver|retrain|verify)\[0\]": {"create"}},
+    ),
+    "runbook": ({"runbook": "https://example.com/other.md"}, {POLICIES: {"update"}}),
+    "state_bucket": (
+        {"state_bucket": "other-state"},
+        {r"google_storage_bucket_iam_member\.state_builders\[.*\]": {"delete", "create"}},
+    ),
+}
+INVOKER = r'.*google_cloud_run_v2_service_iam_member\.invoker\["{}"\]'
+MODEL_INPUTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
+    "access": ({"access": "public"}, {INVOKER.format("allUsers"): {"create"}}),
+    "concurrency": ({"concurrency": 10}, {RUN: {"update"}}),
+    "cpu": ({"cpu": 2}, {RUN: {"update"}, r".*google_monitoring_dashboard\.main": {"update"}}),
+    "hash_key_secret": (
+        {"hash_key_secret": f"projects/{PROJECT}/secrets/key"},
+        {
+            RUN: {"update"},
+            r".*google_secret_manager_secret_iam_member\.hash_key\[0\]": {"create"},
+            r'google_project_service\.main\["secretmanager.*': {"create"},
+            r'google_project_iam_member\.apply\["roles/secretmanager.admin"\]': {"create"},
+        },
+    ),
+    "ingress": ({"ingress": "internal"}, {RUN: {"update"}}),
+    "invokers": ({"invokers": ["user:ann@example.com"]}, {INVOKER.format("user:ann@example.com"): {"create"}}),
+    "max_instances": (
+        {"max_instances": 5},
+        {RUN: {"update"}, r'.*google_monitoring_alert_policy\.main\["instances"\]': {"update"}},
+    ),
+    "memory_mib": (
+        {"memory_mib": 2048},
+        {
+            RUN: {"update"},
+            r".*google_monitoring_dashboard\.main": {"update"},
+            r'.*google_monitoring_alert_policy\.main\["memory"\]': {"update"},
+        },
+    ),
+    "min_instances": ({"min_instances": 1}, {RUN: {"update"}}),
+    "network": ({"network": {"name": "vpc", "subnetwork": "subnet"}}, {RUN: {"update"}}),
+    "request_timeout_seconds": ({"request_timeout_seconds": 30}, {RUN: {"update"}}),
+    "retrain_schedule": (
+        {"retrain_schedule": "0 4 1 * *"},
+        {r'google_cloud_scheduler_job\.retrain\["churn"\]': {"create"}},
+    ),
+    "settings": ({"settings": {"MAX_INSTANCES": "10"}}, {RUN: {"update"}}),
+    "silence_hours": ({"silence_hours": 2}, {r'.*google_monitoring_alert_policy\.main\["silence"\]': {"update"}}),
+    "startup_seconds": ({"startup_seconds": 30}, {RUN: {"update"}}),
+    "uptime_check": (
+        {"uptime_check": True},
+        {
+            r".*google_monitoring_uptime_check_config\.main\[0\]": {"create"},
+            r".*google_cloud_run_v2_service_iam_member\.uptime\[0\]": {"create"},
+            r".*google_monitoring_alert_policy\.uptime\[0\]": {"create"},
+        },
+    ),
+}
+OF_A_MODEL = {f"models.{name}": ({"models": {"churn": one}}, may) for name, (one, may) in MODEL_INPUTS.items()}
+ALL_INPUTS = {**INPUTS, **OF_A_MODEL}
+
+
+def test_every_input_is_changed_below() -> None:
+    """No variable and no attribute of a model is left out."""
+    assert set(INPUTS) | {"project"} == set(named(INFRA, "variable"))  # another project is another installation
+    assert set(MODEL_INPUTS) == {attribute.name for attribute in model_attributes()}
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("inputs")
+class TestInputs:
+    """On another cloud, where nothing but plans is made."""
+
+    @pytest.mark.parametrize("name", ALL_INPUTS)
+    def test_an_input_changes_only_what_it_should(self, name: str, root: Root) -> None:
+        """Each input, given another value, plans the changes that it should, all of them, and no others."""
+        variables, may = ALL_INPUTS[name]
+        root.write(variables)
+        planned = changes(root.plan("-refresh=false"))
+        for address, actions in planned.items():
+            allowed = [one for pattern, one in may.items() if re.fullmatch(pattern, address)]
+            assert allowed and set(actions) <= set.union(*allowed), (address, actions)
+        for pattern in may:
+            assert any(re.fullmatch(pattern, address) for address in planned), pattern
