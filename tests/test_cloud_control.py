@@ -19,6 +19,7 @@ from googleapiclient import discovery
 from googleapiclient.errors import HttpError
 
 from tests.cloud import CloudDouble, access, conditions, roles
+from tests.cloud.control import BEHAVIOUR
 from tests.cloud.discovery import Document
 from tests.cloud.errors import CloudError
 from tests.cloud.project import FRESH_APIS
@@ -927,6 +928,38 @@ class TestSecrets:
         http.post(f"/serviceusage/v1/{PROJECT}/services/secretmanager.googleapis.com:disable", json={})
         refused = http.patch(f"{SERVICES}/churn", params={"forceNewRevision": True}, json=body).json()["error"]
         assert "secretmanager.googleapis.com has not been used in project" in refused["message"]
+
+
+class TestDouble:
+    """What the double answers in its own name."""
+
+    @pytest.mark.parametrize("path", ["/_double/", "/_double"])
+    def test_it_says_what_it_can_be_asked(self, path: str, http: httpx2.Client) -> None:
+        """One line for each, with its verb, its path and what it does; no request of these is in the journal."""
+        lines = http.get(path).text.splitlines()
+        assert len(lines) == len(BEHAVIOUR)
+        for line, (verb, name) in zip(lines, BEHAVIOUR, strict=True):
+            asked, _, says = line.partition("  ")
+            assert asked == f"{verb} /_double/{name}"
+            assert says.strip().endswith(".")
+        assert http.get("/_double/requests").json() == []
+
+    def test_a_cold_start_can_be_had(self, http: httpx2.Client, cloud: CloudDouble) -> None:
+        """Idle instances end on demand, and a sample tells how many there are."""
+        http.post(SERVICES, params={"serviceId": "churn"}, json=SERVICE)
+        (facts,) = cloud.cloud_run.facts()
+        assert facts.pool.idle == 1
+        assert http.post("/_double/instances:scaleToZero").status_code == 204
+        (facts,) = cloud.cloud_run.facts()
+        assert facts.pool.idle == 0
+        assert http.post("/_double/instances:measure").status_code == 204
+        counts = cloud.signals.series.all("run.googleapis.com/container/instance_count")
+        assert {(dict(one.labels)["state"], one.records[-1][1]) for one in counts} == {("active", 0), ("idle", 0)}
+
+    def test_a_time_that_is_none_is_refused(self, http: httpx2.Client) -> None:
+        """A body that is no such JSON, or names no time, is the asker's mistake."""
+        for body in (b"[]", b"{", b'{"at": "noon"}'):
+            assert http.post("/_double/alerts:evaluate", content=body).status_code == 400
 
 
 class TestImages:

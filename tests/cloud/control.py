@@ -1,9 +1,9 @@
-"""The double's own address, /_double: faults, journal, alerts and tokens for tests that run in another process."""
+"""The double's own address, /_double/: what people and tests in other processes may ask of it beside Google's APIs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,9 +16,15 @@ from tests.cloud.signals import read_moment
 if TYPE_CHECKING:
     from tests.cloud.double import CloudDouble
 
+Value = TypeVar("Value")
 PREFIX = "/_double/"
 AT: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 RULES: TypeAdapter[Fault | list[Fault]] = TypeAdapter(Fault | list[Fault])
+
+
+def is_meant(request: Request) -> bool:
+    """Tell whether a request is for the double itself."""
+    return f"{request.path}/".startswith(PREFIX)
 
 
 def answer(cloud: CloudDouble, request: Request) -> Response:
@@ -31,59 +37,95 @@ def answer(cloud: CloudDouble, request: Request) -> Response:
 
 def _behaviour(request: Request) -> Callable[[CloudDouble, Request], Response]:
     try:
-        return BEHAVIOUR[request.verb, request.path.removeprefix(PREFIX)]
+        return BEHAVIOUR[request.verb, f"{request.path}/".removeprefix(PREFIX).rstrip("/")]
     except KeyError:
         known = ", ".join(f"{verb} {PREFIX}{name}" for verb, name in BEHAVIOUR)
         raise not_found(f"The double answers {known}.") from None
 
 
+def _list_behaviour(cloud: CloudDouble, request: Request) -> Response:
+    """List what can be asked, one line each."""
+    asked = [
+        (f"{verb} {PREFIX}{name}", (act.__doc__ or "").partition("\n")[0]) for (verb, name), act in BEHAVIOUR.items()
+    ]
+    width = max(len(what) for what, _ in asked)
+    return _text("".join(f"{what:{width}}  {says}\n" for what, says in asked))
+
+
 def _add_faults(cloud: CloudDouble, request: Request) -> Response:
-    try:
-        rules = RULES.validate_json(request.body)
-    except ValidationError as fault:
-        raise invalid(str(fault)) from None
+    """Let requests go wrong: one rule or a list, as tests/cloud/faults.py has them, for example {"kind": "reset"}."""
+    rules = _read(RULES, request.body)
     for rule in rules if isinstance(rules, list) else [rules]:
         cloud.faults.put(rule)
     return _list_faults(cloud, request)
 
 
 def _list_faults(cloud: CloudDouble, request: Request) -> Response:
+    """List the rules that can still strike."""
     return json_response(cloud.faults.as_json())
 
 
 def _clear_faults(cloud: CloudDouble, request: Request) -> Response:
+    """Let nothing go wrong any more."""
     cloud.faults.clear()
     return Response(204)
 
 
 def _list_requests(cloud: CloudDouble, request: Request) -> Response:
+    """List what was asked of Google's APIs: method, status, who asked."""
     return json_response(cloud.requests.as_json())
 
 
 def _clear_requests(cloud: CloudDouble, request: Request) -> Response:
+    """Forget what was asked."""
     cloud.requests.clear()
     return Response(204)
 
 
 def _evaluate_alerts(cloud: CloudDouble, request: Request) -> Response:
     """Say which alert policies fire, now or at the time in the body: {"at": "2026-01-01T12:00:00Z"}."""
-    at = AT.validate_json(request.body or b"{}").get("at")
+    at = _read(AT, request.body or b"{}").get("at")
     states = cloud.signals.evaluate(read_moment(at, cloud.signals.now()))
     return json_response([state.as_json() for state in states])
 
 
 def _make_token(cloud: CloudDouble, request: Request) -> Response:
-    """Give the owner's identity token for an audience, what `gcloud auth print-identity-token` would print."""
-    token = oauth.identity_token(oauth.OWNER, dict(request.query).get("audience", cloud.url))
-    return Response(200, {"Content-Type": "text/plain"}, token.encode())
+    """Give the owner's identity token for ?audience=URL, what `gcloud auth print-identity-token` would print."""
+    return _text(oauth.identity_token(oauth.OWNER, dict(request.query).get("audience", cloud.url)))
+
+
+def _scale_to_zero(cloud: CloudDouble, request: Request) -> Response:
+    """Stop the idle instances of Cloud Run, so that the next request is a cold start."""
+    cloud.cloud_run.scale_to_zero()
+    return Response(204)
+
+
+def _measure(cloud: CloudDouble, request: Request) -> Response:
+    """Take one sample of Cloud Run's instances, as Google does every minute."""
+    cloud.measure()
+    return Response(204)
+
+
+def _read(form: TypeAdapter[Value], body: bytes) -> Value:
+    try:
+        return form.validate_json(body)
+    except ValidationError as fault:
+        raise invalid(str(fault)) from None
+
+
+def _text(text: str) -> Response:
+    return Response(200, {"Content-Type": "text/plain; charset=utf-8"}, text.encode())
 
 
 BEHAVIOUR: dict[tuple[str, str], Callable[[CloudDouble, Request], Response]] = {
+    ("GET", ""): _list_behaviour,
+    ("GET", "token"): _make_token,
+    ("GET", "requests"): _list_requests,
+    ("DELETE", "requests"): _clear_requests,
+    ("POST", "alerts:evaluate"): _evaluate_alerts,
+    ("POST", "instances:measure"): _measure,
+    ("POST", "instances:scaleToZero"): _scale_to_zero,
     ("POST", "faults"): _add_faults,
     ("GET", "faults"): _list_faults,
     ("DELETE", "faults"): _clear_faults,
-    ("GET", "requests"): _list_requests,
-    ("POST", "alerts:evaluate"): _evaluate_alerts,
-    ("GET", "token"): _make_token,
-    ("DELETE", "requests"): _clear_requests,
 }

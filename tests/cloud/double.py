@@ -152,7 +152,7 @@ class CloudDouble:
             self.signals.line(origin, stream, text)
 
     def _steps(self, request: Request, closing: threading.Event) -> Iterator[Step]:
-        if request.path.startswith(control.PREFIX):
+        if control.is_meant(request):
             return faults.script(control.answer(self, request), None)
         if request.path == oauth.PATH:
             return faults.script(oauth.answer(request), None)
@@ -184,6 +184,7 @@ class CloudDouble:
         if service is None or match is None:
             return error_response(catalog.refusal(request), older)
         try:
+            oauth.check(request.headers)
             catalog.check_enabled(self.state, service.document, request)
             call = service.document.read(match, request)
             access.check(self.state, call, self.storage.is_live)

@@ -88,6 +88,16 @@ def denied(message: str, *details: dict[str, Any]) -> CloudError:
     return CloudError(403, "forbidden", message, details=details)
 
 
+def unauthenticated() -> CloudError:
+    """Return the refusal of a token that cannot be believed."""
+    text = (
+        "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid "
+        "authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project."
+    )
+    challenge = 'Bearer realm="https://accounts.google.com/", error="invalid_token"'
+    return CloudError(401, "authError", text, headers={"WWW-Authenticate": challenge})
+
+
 def aborted(message: str) -> CloudError:
     """Return the refusal of a write that was made from an older state than the present one."""
     return CloudError(409, "aborted", message, rpc="ABORTED")

@@ -190,6 +190,7 @@ To try, from another terminal:
   terraform -chdir={(WORK / "infra").relative_to(ROOT)} plan -var-file={VARIABLES.name}
   {python} -m lifecycle versions {model} {store}
   curl -s -X POST {cloud.url}/_double/alerts:evaluate   # which alerts fire
+  curl -s {cloud.url}/_double/   # what else the double can be asked
   {logs}   # where gcloud is installed""")
 
 

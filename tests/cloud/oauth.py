@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from google.auth import jwt
 
+from tests.cloud.errors import unauthenticated
 from tests.cloud.messages import Headers, Request, Response, json_response
 
 PATH = "/oauth2/token"
@@ -26,6 +27,7 @@ PATH = "/oauth2/token"
 OWNER = "owner@example.com"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LIFETIME_SECONDS = 3600
+SKEW_SECONDS = 10
 ISSUER = "https://accounts.google.com"
 
 
@@ -48,7 +50,7 @@ def answer(request: Request) -> Response:
     try:
         if form.get("grant_type") != GRANT:
             raise ValueError("unsupported grant_type")
-        claims = jwt.decode(form.get("assertion", ""), _verifier(), clock_skew_in_seconds=10)
+        claims = jwt.decode(form.get("assertion", ""), _verifier(), clock_skew_in_seconds=SKEW_SECONDS)
     except ValueError as error:
         return json_response({"error": "invalid_grant", "error_description": str(error)}, 400)
     if audience := claims.get("target_audience"):
@@ -83,17 +85,38 @@ def identify(request: Request) -> Request:
     return replace(named, principal=None if caller == OWNER else caller)
 
 
+def check(headers: Headers) -> None:
+    """Refuse a token that has expired, or that the account which it names did not sign; what is no JWT is nobody's.
+
+    Raises CloudError: 401.
+    """
+    token = _bearer(headers)
+    claims = claims_of(token)
+    try:
+        if "email" in claims and claims.get("exp", 0) <= time.time():
+            raise ValueError("expired")
+        # A library may present what it signed itself instead of asking for a token; it has no e-mail, but an issuer.
+        if "email" not in claims and "iss" in claims:
+            jwt.decode(token, _verifier(), clock_skew_in_seconds=SKEW_SECONDS)
+    except ValueError:
+        raise unauthenticated() from None
+
+
 def _account(headers: Headers) -> str | None:
-    scheme, _, token = (headers.get("Authorization") or "").partition(" ")
-    claims = claims_of(token) if scheme.lower() == "bearer" else {}
-    # A client library may present what it signed itself instead of asking for a token; it has no e-mail, but an issuer.
+    claims = claims_of(_bearer(headers))
     return claims.get("email") or claims.get("iss")
+
+
+def _bearer(headers: Headers) -> str:
+    scheme, _, token = (headers.get("Authorization") or "").partition(" ")
+    return token if scheme.lower() == "bearer" else ""
 
 
 def _unsigned(claims: dict[str, Any]) -> str:
     parts = [{"alg": "none", "typ": "JWT"}, claims]
     texts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
-    return ".".join([*texts, "local"])
+    # Libraries decode the third part, too.
+    return ".".join([*texts, "bG9jYWw"])
 
 
 @cache

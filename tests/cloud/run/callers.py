@@ -43,7 +43,8 @@ def admit(
 def _email(token: str, audiences: Collection[str]) -> str | None:
     """Return whom a token names, None where it is malformed, expired or meant for somebody else."""
     claims = oauth.claims_of(token)
-    if claims.get("aud") not in audiences:
+    audience = claims.get("aud")
+    if not isinstance(audience, str) or audience not in audiences:
         return None
     expires, email = claims.get("exp"), claims.get("email")
     if not isinstance(expires, int | float) or expires <= time.time() or not isinstance(email, str):
