@@ -14,16 +14,19 @@ from typing import NamedTuple
 
 import google.auth
 import hcl2
-from google.api_core.exceptions import Conflict, Forbidden, GoogleAPICallError
+from google.api_core.exceptions import Conflict, Forbidden, GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
+from lark.exceptions import LarkError
+from requests import RequestException
 
 # Terraform lists and switches on all others with these.
 APIS = ("cloudresourcemanager.googleapis.com", "serviceusage.googleapis.com")
 # The variable is the one that Terraform's provider reads.
 SERVICE_USAGE = os.environ.get("GOOGLE_SERVICE_USAGE_CUSTOM_ENDPOINT", "https://serviceusage.googleapis.com/v1/")
 NEEDED = ("project", "region", "state_bucket")
+CANNOT_ENABLE = f"The APIs {', '.join(APIS)} cannot be switched on"
 TIMEOUT_SECONDS = 60
 
 
@@ -44,30 +47,41 @@ def read_environment(path: Path) -> Environment:
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in path.parent.glob("*.tfvars"))) or "none yet"
         raise BootstrapError(f"There is no {path}; the environments are: {there}.")
-    content = hcl2.loads(path.read_text(encoding="utf-8"))
-    missing = [name for name in NEEDED if name not in content]
+    try:
+        content = hcl2.loads(path.read_text(encoding="utf-8"))
+    except (LarkError, UnicodeDecodeError) as error:
+        raise BootstrapError(f"{path} is no file of variables: {str(error).partition(chr(10))[0]}") from None
+    values = [_text(content.get(name)) for name in NEEDED]
+    missing = [name for name, value in zip(NEEDED, values, strict=True) if not value]
     if missing:
         raise BootstrapError(f"{path} does not say {', '.join(missing)}.")
-    return Environment(*(content[name].strip('"') for name in NEEDED))
+    return Environment(*values)
 
 
 def enable_apis(environment: Environment) -> None:
     """Switch on the APIs that Terraform itself calls."""
     credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-    answer = AuthorizedSession(credentials).post(
-        f"{SERVICE_USAGE}projects/{environment.project}/services:batchEnable",
-        json={"serviceIds": list(APIS)},
-        headers={"X-Goog-User-Project": environment.project},
-        timeout=TIMEOUT_SECONDS,
-    )
+    with AuthorizedSession(credentials) as session:
+        try:
+            answer = session.post(
+                f"{SERVICE_USAGE}projects/{environment.project}/services:batchEnable",
+                json={"serviceIds": list(APIS)},
+                headers={"X-Goog-User-Project": environment.project},
+                timeout=TIMEOUT_SECONDS,
+            )
+        except RequestException as error:
+            raise BootstrapError(f"{CANNOT_ENABLE}: {error}") from None
     if not answer.ok:
-        raise BootstrapError(f"The APIs {', '.join(APIS)} cannot be switched on: {_reason(answer)}")
+        raise BootstrapError(f"{CANNOT_ENABLE}: {_reason(answer)}")
 
 
 def make_bucket(environment: Environment) -> str:
     """Make the bucket of the state, or make it as safe as it should be; return what was done, in words."""
     client = storage.Client(project=environment.project)
-    bucket = client.bucket(environment.state_bucket)
+    try:
+        bucket = client.bucket(environment.state_bucket)
+    except ValueError as error:
+        raise BootstrapError(f"No bucket can be called {environment.state_bucket}: {error}") from None
     done = "is there"
     if not bucket.exists():
         try:
@@ -96,6 +110,11 @@ def _is_safe(bucket: storage.Bucket) -> bool:
     return bool(bucket.versioning_enabled and closed)
 
 
+def _text(value: object) -> str:
+    """Return a value of a .tfvars file that is text, without its quotes; nothing for what is none."""
+    return value.strip('"') if isinstance(value, str) else ""
+
+
 def _reason(answer: object) -> str:
     try:
         return str(answer.json()["error"]["message"])  # type: ignore[attr-defined]
@@ -119,7 +138,7 @@ def main(arguments: list[str]) -> int:
     except Forbidden as error:
         print(f"{error.message}\nUse another state_bucket, or ask for access to this one.", file=sys.stderr)
         return 1
-    except (BootstrapError, GoogleAPICallError) as error:
+    except (BootstrapError, GoogleAPIError, RequestException) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -18,6 +18,7 @@ from google.cloud import run_v2, storage
 from google.oauth2 import service_account
 
 from tests.cloud import CloudDouble, oauth
+from tests.cloud.tripwire import GOOGLE_AUTH, Tripwire
 
 PROJECT = "projects/local-project"
 REGION = f"{PROJECT}/locations/europe-west6"
@@ -29,12 +30,15 @@ NOWHERE = "http://127.0.0.1:9/token"
 
 
 @pytest.fixture
-def cloud() -> Iterator[CloudDouble]:
-    """Give a project with a bucket and a service account that was granted nothing."""
-    with CloudDouble(buckets=["models"]) as double:
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudDouble]:
+    """Give a project with a bucket and a service account that was granted nothing; nothing else is reached."""
+    with Tripwire() as tripwire, CloudDouble(buckets=["models"]) as double:
+        for name, value in tripwire.environment.items():
+            monkeypatch.setenv(name, value)
         body = {"accountId": ROBOT.partition("@")[0]}
         assert httpx2.post(f"{double.url}/iam/v1/{PROJECT}/serviceAccounts", json=body).status_code == 200
         yield double
+        assert tripwire.hosts <= GOOGLE_AUTH
 
 
 @pytest.fixture

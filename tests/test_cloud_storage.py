@@ -686,6 +686,14 @@ class TestFaults:
         assert cloud.url == address
         assert bucket.blob("a").download_as_bytes(end=3) == b"0123"
 
+    def test_a_name_may_belong_to_somebody_else(self, cloud: CloudDouble, http: httpx2.Client) -> None:
+        """Nobody here may look at that bucket or its objects, or make one of its name."""
+        cloud.storage.take_name("theirs")
+        for path in ("/storage/v1/b/theirs", "/storage/v1/b/theirs/o", "/storage/v1/b/theirs/o/a?alt=media"):
+            assert http.get(path).status_code == 403
+        body = {"name": "theirs"}
+        assert_refused(http.post("/storage/v1/b?project=local-project", json=body), 409, "conflict", "not available")
+
     def test_set_over_http(self, cloud: CloudDouble, http: httpx2.Client) -> None:
         """Another process sets faults, reads the journal and clears both, and is told of a rule that is none."""
         rules = [{"kind": "status", "status": 429, "times": None}, {"kind": "reset", "path": "never"}]

@@ -51,7 +51,7 @@ def check(project: Project, call: Call, is_live: Callable[[str, str], bool]) -> 
         return
     for permission, resource in _needs(project, call, is_live):
         if not holds(project, caller, permission, resource):
-            raise _refusal(call, caller, permission, resource)
+            raise refusal(call, caller, permission, resource)
     account = _acting(project, call)
     if account and not holds(project, caller, "iam.serviceAccounts.actAs", account):
         email = account.rpartition("/")[2]
@@ -70,6 +70,16 @@ def holds(project: Project, principal: str | None, permission: str, resource: st
         for policy in _policies(project, resource)
         for binding in policy["bindings"]
     )
+
+
+def refusal(call: Call, caller: str, permission: str, resource: str) -> CloudError:
+    """Return the refusal of what a caller may not do with a resource."""
+    name = RESOURCE.fullmatch(resource)[2]  # type: ignore[index]
+    if call.document.host == STORAGE:
+        kind = "object" if "/objects/" in name else "bucket"
+        text = f"{caller} does not have {permission} access to the Google Cloud Storage {kind}."
+        return denied(f"{text} Permission '{permission}' denied on resource (or it may not exist).")
+    return denied(f"Permission '{permission}' denied on resource '{name}' (or resource may not exist).")
 
 
 def _needs(project: Project, call: Call, is_live: Callable[[str, str], bool]) -> Iterator[tuple[str, str]]:
@@ -189,12 +199,3 @@ def _is_met(condition: Json | None, resource: str) -> bool:
         "request.time": datetime.now(UTC),
     }
     return conditions.holds(condition["expression"], attributes)
-
-
-def _refusal(call: Call, caller: str, permission: str, resource: str) -> CloudError:
-    name = RESOURCE.fullmatch(resource)[2]  # type: ignore[index]
-    if call.document.host == STORAGE:
-        kind = "object" if "/objects/" in name else "bucket"
-        text = f"{caller} does not have {permission} access to the Google Cloud Storage {kind}."
-        return denied(f"{text} Permission '{permission}' denied on resource (or it may not exist).")
-    return denied(f"Permission '{permission}' denied on resource '{name}' (or resource may not exist).")

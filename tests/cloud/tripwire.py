@@ -10,6 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+# Whoever signs in with an account's key lets google-auth ask, in the background, in which regions the account may be
+# used; no setting gives that another address.
+GOOGLE_AUTH = frozenset({"iamcredentials.googleapis.com"})
+
 
 class Tripwire:
     """Listens on loopback inside `with`; `hosts` holds the host of every CONNECT, answered 403."""

@@ -40,6 +40,11 @@ def create(state: State, project: str, body: Json) -> Bucket:
     name = body["name"]
     if not NAME.fullmatch(name) or name.startswith("goog"):
         raise invalid(f"Invalid bucket name: '{name}'")
+    if name in state.taken:
+        raise conflict(
+            "The requested bucket name is not available. The bucket namespace is shared by all users of the system. "
+            "Please select a different name and try again."
+        )
     if name in state.buckets:
         raise conflict("Your previous request to create the named bucket succeeded and you already own it.")
     moment = now()

@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from tests.cloud import access, roles
 from tests.cloud.discovery import Call, Document
 from tests.cloud.errors import unimplemented
 from tests.cloud.messages import Response, json_response
+from tests.cloud.oauth import OWNER
 from tests.cloud.project import Project, project_number
 from tests.cloud.schemas import Json
 from tests.cloud.storage import buckets, copies, downloads, listing, objects, policies, uploads
@@ -34,6 +36,10 @@ UNIMPLEMENTED_PARAMETERS = frozenset(
 )
 
 
+# The parameters that name buckets.
+BUCKETS = ("bucket", "destinationBucket", "sourceBucket")
+
+
 class StorageService:
     """Cloud Storage with everything it keeps; one lock makes every call atomic."""
 
@@ -49,6 +55,7 @@ class StorageService:
         Raises CloudError: the service would refuse the call.
         """
         _check_parameters(call)
+        self._check_ownership(call)
         behaviour = MEDIA.get(call.method.id) if call.wants_media else BEHAVIOUR.get(call.method.id)
         if behaviour is None:
             raise unimplemented(call.method.id)
@@ -63,6 +70,10 @@ class StorageService:
         body = self.document.schemas.accept("Bucket", {"name": name, **fields}, "storage.buckets.insert")
         with self._lock:
             buckets.create(self.state, self.project, body)
+
+    def take_name(self, name: str) -> None:
+        """Let a bucket's name belong to somebody else, whose buckets nobody here may even look at."""
+        self.state.taken.add(name)
 
     def write(self, bucket: str, name: str, content: bytes) -> int:
         """Make a new generation of an object without a request; return its number."""
@@ -82,6 +93,12 @@ class StorageService:
         """Tell whether a bucket has an object."""
         with self._lock:
             return bucket in self.state.buckets and self.state.buckets[bucket].live(name) is not None
+
+    def _check_ownership(self, call: Call) -> None:
+        for name in self.state.taken.intersection(filter(None, map(call.path.get, BUCKETS))):
+            caller = call.request.principal or OWNER
+            resource = f"//storage.googleapis.com/projects/_/buckets/{name}"
+            raise access.refusal(call, caller, roles.permission(call.method), resource)
 
     def versions(self, bucket: str, name: str | None = None) -> list[Version]:
         """Return every generation that a bucket keeps, of one object or of all."""

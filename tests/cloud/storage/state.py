@@ -138,11 +138,15 @@ class Session:
 
 @dataclass
 class State:
-    """Everything that the service keeps; whoever changes it holds the service's lock."""
+    """Everything that the service keeps; whoever changes it holds the service's lock.
+
+    taken: names of buckets that belong to other people, as all names are global.
+    """
 
     project: Project
     buckets: dict[str, Bucket] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
     _last_generation: int = 0
 
     def bucket(self, name: str) -> Bucket:
