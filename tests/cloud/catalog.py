@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.cloud.artifactregistry import service as artifactregistry
 from tests.cloud.bigquery import service as bigquery
+from tests.cloud.bigquery.big_query import BigQuery
 from tests.cloud.billingbudgets import service as billingbudgets
 from tests.cloud.cloudbilling import service as cloudbilling
 from tests.cloud.cloudbuild import service as cloudbuild
@@ -72,7 +73,7 @@ QUOTA_APIS = {"billingbudgets.googleapis.com"}
 GCLOUD_PROJECT_NUMBER = "764086051850"
 
 
-def services(project: Project, signals: Signals, cloud_run: CloudRun) -> list[ResourceService]:
+def services(project: Project, signals: Signals, cloud_run: CloudRun, big_query: BigQuery) -> list[ResourceService]:
     """Return every API but Cloud Storage."""
     return [
         run.service(project, cloud_run),
@@ -83,7 +84,7 @@ def services(project: Project, signals: Signals, cloud_run: CloudRun) -> list[Re
         logging.service(project, signals),
         *monitoring.services(project, signals),
         artifactregistry.service(project),
-        bigquery.service(project),
+        bigquery.service(project, big_query),
         billingbudgets.service(project),
         *cloudbuild.services(project),
         cloudkms.service(project),

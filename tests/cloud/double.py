@@ -8,11 +8,14 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from tests.cloud import access, catalog, control, faults, oauth
+from tests.cloud.bigquery import exports
+from tests.cloud.bigquery.big_query import BigQuery
 from tests.cloud.discovery import Call, Document, Match
 from tests.cloud.errors import CloudError, played
 from tests.cloud.faults import Ending, Fault, Faults, Step
@@ -28,6 +31,9 @@ from tests.cloud.server import HOST, Server
 from tests.cloud.signals import Signals
 from tests.cloud.storage import xml
 from tests.cloud.storage.service import StorageService
+
+if TYPE_CHECKING:
+    from tests.cloud.bigquery.sql import Warehouse
 
 PROJECT = "local-project"
 
@@ -73,7 +79,12 @@ class CloudDouble:
             idle_seconds=idle_seconds,
             seed=seed,
         )
-        self.services: list[Service] = [self.storage, *catalog.services(self.state, self.signals, self.cloud_run)]
+        self.big_query = BigQuery(self.state)
+        self.signals.deliver(partial(exports.deliver, self.big_query, self.state))
+        self.services: list[Service] = [
+            self.storage,
+            *catalog.services(self.state, self.signals, self.cloud_run, self.big_query),
+        ]
         self.state.enabled = apis_of(apis, (service.document.host for service in self.services))
         self.faults = Faults()
         self.requests = Journal()
@@ -108,6 +119,7 @@ class CloudDouble:
         """Stop for good: no process, port or folder is left behind."""
         self.cloud_run.close()
         self.stop()
+        self.big_query.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
@@ -129,6 +141,11 @@ class CloudDouble:
     def resources(self, collection: str) -> dict[str, Json]:
         """Return a copy of a collection's resources by full name, for example of `run.projects.locations.services`."""
         return copy.deepcopy(self.state.resources(collection))
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The rows of BigQuery's tables."""
+        return self.big_query.warehouse
 
     def measure(self) -> None:
         """Take one sample of what Cloud Run knows of its instances, as Google does every minute."""

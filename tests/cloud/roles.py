@@ -123,7 +123,6 @@ KINDS = {
 EXCEPTIONS = {
     "bigquery.jobs.query": "bigquery.jobs.create",
     "bigquery.jobs.insert": "bigquery.jobs.create",
-    "bigquery.jobs.getQueryResults": "bigquery.jobs.get",
     "bigquery.tabledata.insertAll": "bigquery.tables.updateData",
     "bigquery.tabledata.list": "bigquery.tables.getData",
     "cloudbuild.triggers.delete": "cloudbuild.builds.update",
