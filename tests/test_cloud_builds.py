@@ -259,12 +259,12 @@ def test_a_schedule_retrains_a_model() -> None:
     catalog = Cupboard()
     broker, kept = Broker(catalog), runs.Builds()
 
-    def hear(arrived: Json) -> None:
-        event = Message(TOPIC, arrived)
+    def hear(topic: str, arrived: Json) -> None:
+        event = Message(topic, arrived)
         if fires(RETRAIN, event):
             kept.add(build(RETRAIN, event))
 
-    broker.listen(TOPIC, hear)
+    broker.listen(hear)
     jobs.run(JOB, broker.publish, AFTER)
     (made,) = kept.list()
     assert made["substitutions"]["_MODEL"] == "churn"

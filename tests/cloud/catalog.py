@@ -8,6 +8,7 @@ from tests.cloud.bigquery.big_query import BigQuery
 from tests.cloud.billingbudgets import service as billingbudgets
 from tests.cloud.cloudbilling import service as cloudbilling
 from tests.cloud.cloudbuild import service as cloudbuild
+from tests.cloud.cloudbuild.cloud_build import CloudBuild
 from tests.cloud.cloudkms import service as cloudkms
 from tests.cloud.cloudresourcemanager import service as cloudresourcemanager
 from tests.cloud.cloudscheduler import service as cloudscheduler
@@ -20,6 +21,7 @@ from tests.cloud.messages import AS, Request
 from tests.cloud.monitoring import service as monitoring
 from tests.cloud.project import Project
 from tests.cloud.pubsub import service as pubsub
+from tests.cloud.pubsub.broker import Broker
 from tests.cloud.run import service as run
 from tests.cloud.run.cloud_run import CloudRun
 from tests.cloud.secretmanager import service as secretmanager
@@ -73,7 +75,14 @@ QUOTA_APIS = {"billingbudgets.googleapis.com"}
 GCLOUD_PROJECT_NUMBER = "764086051850"
 
 
-def services(project: Project, signals: Signals, cloud_run: CloudRun, big_query: BigQuery) -> list[ResourceService]:
+def services(
+    project: Project,
+    signals: Signals,
+    cloud_run: CloudRun,
+    big_query: BigQuery,
+    broker: Broker,
+    cloud_build: CloudBuild,
+) -> list[ResourceService]:
     """Return every API but Cloud Storage."""
     return [
         run.service(project, cloud_run),
@@ -86,11 +95,11 @@ def services(project: Project, signals: Signals, cloud_run: CloudRun, big_query:
         artifactregistry.service(project),
         bigquery.service(project, big_query),
         billingbudgets.service(project),
-        *cloudbuild.services(project),
+        *cloudbuild.services(project, cloud_build),
         cloudkms.service(project),
-        cloudscheduler.service(project),
+        cloudscheduler.service(project, broker),
         iap.service(project),
-        pubsub.service(project),
+        pubsub.service(project, broker),
         secretmanager.service(project),
     ]
 

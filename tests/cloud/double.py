@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Protocol, Self
 from tests.cloud import access, catalog, control, faults, oauth
 from tests.cloud.bigquery import exports
 from tests.cloud.bigquery.big_query import BigQuery
+from tests.cloud.cloudbuild.cloud_build import CloudBuild
 from tests.cloud.discovery import Call, Document, Match
 from tests.cloud.errors import CloudError, played
 from tests.cloud.faults import Ending, Fault, Faults, Step
 from tests.cloud.journal import Entry, Journal
 from tests.cloud.messages import Request, Response, error_response, text_response
 from tests.cloud.project import Project, apis_of
+from tests.cloud.pubsub.broker import Broker
+from tests.cloud.pubsub.service import ProjectCatalog
 from tests.cloud.registry.images import Images
 from tests.cloud.run import instances
 from tests.cloud.run.cloud_run import IDLE_SECONDS, CloudRun
@@ -59,10 +62,12 @@ class CloudDouble:
         apis: Iterable[str] | None = None,
         idle_seconds: float = IDLE_SECONDS,
         seed: int | None = None,
+        repository: Path | None = None,
     ) -> None:
         """Make an empty project; `apis` are enabled in it (FRESH_APIS in a real new one), by default all of them.
 
-        Cloud Run's instances stop after `idle_seconds`; `seed` makes its traffic splits repeatable.
+        Cloud Run's instances stop after `idle_seconds`; `seed` makes its traffic splits repeatable; `repository` holds
+        the files that Cloud Build finds in every repository and revision.
         """
         self.project = project
         self.state = Project(project)
@@ -81,9 +86,12 @@ class CloudDouble:
         )
         self.big_query = BigQuery(self.state)
         self.signals.deliver(partial(exports.deliver, self.big_query, self.state))
+        self.broker = Broker(ProjectCatalog(self.state))
+        self.cloud_build = CloudBuild(self.state, repository, self.signals.not_triggered)
+        self.broker.listen(self.cloud_build.hear)
         self.services: list[Service] = [
             self.storage,
-            *catalog.services(self.state, self.signals, self.cloud_run, self.big_query),
+            *catalog.services(self.state, self.signals, self.cloud_run, self.big_query, self.broker, self.cloud_build),
         ]
         self.state.enabled = apis_of(apis, (service.document.host for service in self.services))
         self.faults = Faults()
@@ -117,6 +125,7 @@ class CloudDouble:
 
     def close(self) -> None:
         """Stop for good: no process, port or folder is left behind."""
+        self.broker.stop()
         self.cloud_run.close()
         self.stop()
         self.big_query.close()

@@ -22,7 +22,7 @@ def deliver(big_query: BigQuery, project: Project, sink: Json, entry: Json) -> N
 
     Raises CloudError: 501 for an entry or a table that is not known here.
     """
-    found = DESTINATION.fullmatch(sink["destination"])
+    found = DESTINATION.fullmatch(sink.get("destination", ""))
     if not found or found[1] not in (project.id, project.number):
         return
     dataset, catalog = found[2], ProjectCatalog(project)
