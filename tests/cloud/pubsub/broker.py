@@ -82,6 +82,11 @@ class Broker:
         self._stopping = False
         self._thread: threading.Thread | None = None
 
+    @property
+    def is_pushing(self) -> bool:
+        """Whether there is a thread that pushes."""
+        return self._thread is not None
+
     def listen(self, listener: Listener) -> None:
         """Have the double itself told each message with its topic, in the thread that publishes it."""
         self._listeners.append(listener)
