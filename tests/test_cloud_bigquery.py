@@ -3,14 +3,19 @@
 import json
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from googleapiclient.errors import HttpError
 from starlette.testclient import TestClient
 
+from tests.cloud import CloudDouble
+from tests.cloud.api import api_client
 from tests.cloud.bigquery import results, rows
 from tests.cloud.bigquery.sql import Warehouse
 from tests.cloud.errors import CloudError
@@ -774,3 +779,300 @@ def test_many_threads_may_ask() -> None:
         for one in asked:
             one.result()
         assert store.ask("SELECT COUNT(*) AS n FROM binary") == [{"n": 20}]
+
+
+# Over HTTP
+
+PLACE = "europe-west6"
+HOUSE = {"projectId": "local-project", "datasetId": "house"}
+ANN = "ann-account@local-project.iam.gserviceaccount.com"
+COLUMNS = [
+    {"name": "n", "type": "INTEGER", "mode": "REQUIRED"},
+    {"name": "Label", "type": "STRING"},
+    {"name": "at", "type": "TIMESTAMP"},
+    {"name": "inner", "type": "RECORD", "fields": [{"name": "ok", "type": "BOOLEAN"}]},
+    {"name": "scores", "type": "FLOAT", "mode": "REPEATED"},
+]
+NOON_TEXT = "2026-01-01T12:00:00Z"
+
+
+@pytest.fixture
+def cloud() -> Iterator[CloudDouble]:
+    """Return a double with an empty project."""
+    with CloudDouble() as double:
+        yield double
+
+
+@pytest.fixture
+def bigquery(cloud: CloudDouble) -> Iterator[Any]:
+    """Return Google's own client, of the project's owner, and a dataset with a table of numbers."""
+    with api_client(cloud, "bigquery", "v2") as client:
+        body = {"datasetReference": HOUSE, "location": PLACE}
+        client.datasets().insert(projectId="local-project", body=body).execute()
+        make(client, "numbers", schema={"fields": COLUMNS})
+        yield client
+
+
+def make(bigquery: Any, name: str, **fields: Any) -> Json:
+    """Make a table or view."""
+    body = {"tableReference": {**HOUSE, "tableId": name}, **fields}
+    made: Json = bigquery.tables().insert(**HOUSE, body=body).execute()
+    return made
+
+
+def view(query: str) -> Json:
+    """Return what makes a table a view."""
+    return {"view": {"query": query, "useLegacySql": False}}
+
+
+def stream(bigquery: Any, *rows: Json, **options: Any) -> Json:
+    """Insert rows into the table of numbers."""
+    body = {"rows": [{"json": row} for row in rows], **options}
+    answer: Json = bigquery.tabledata().insertAll(**HOUSE, tableId="numbers", body=body).execute()
+    return answer
+
+
+def ask(bigquery: Any, query: str, **options: Any) -> Json:
+    """Answer a query in GoogleSQL."""
+    body = {"query": query, "useLegacySql": False, **options}
+    answer: Json = bigquery.jobs().query(projectId="local-project", body=body).execute()
+    return answer
+
+
+def cells(answer: Json) -> list[list[Any]]:
+    """Return the rows of an answer."""
+    return [[cell["v"] for cell in row["f"]] for row in answer.get("rows", [])]
+
+
+def refused(request: Any, status: int, reason: str, said: str = "") -> None:
+    """Check that a request is refused, in the form of the older APIs."""
+    with pytest.raises(HttpError) as caught:
+        request()
+    error = json.loads(caught.value.content)["error"]
+    assert (error["code"], error["errors"][0]["reason"]) == (status, reason), error
+    assert said in error["message"]
+
+
+def test_rows_are_streamed_and_listed(bigquery: Any) -> None:
+    """Streamed rows are counted by their table and listed in pages, of the columns that are asked for."""
+    moment = {"at": NOON_TEXT, "inner": {"ok": "true"}, "scores": [1, "0.5"]}
+    assert "insertErrors" not in stream(bigquery, {"n": "1", "label": "a", **moment}, {"n": 2}, {"n": 3})
+    table = bigquery.tables().get(**HOUSE, tableId="numbers").execute()
+    assert (table["numRows"], table["type"]) == ("3", "TABLE")
+    data = bigquery.tabledata()
+    first = data.list(**HOUSE, tableId="numbers", maxResults=2).execute()
+    assert first["totalRows"] == "3"
+    assert cells(first)[0] == ["1", "a", "1767268800.0", {"f": [{"v": "true"}]}, [{"v": "1.0"}, {"v": "0.5"}]]
+    rest = data.list(**HOUSE, tableId="numbers", pageToken=first["pageToken"], selectedFields="label,n").execute()
+    assert (cells(rest), "pageToken" in rest) == ([["3", None]], False)
+    refused(data.list(**HOUSE, tableId="numbers", selectedFields="no").execute, 400, "invalid", "no was not found")
+
+
+BAD_ROWS: dict[str, tuple[Json, str, str]] = {
+    "unknown": ({"n": 1, "other": 2}, "other", "no such field: other."),
+    "unknown below": ({"n": 1, "inner": {"no": 2}}, "inner.no", "no such field: inner.no."),
+    "missing": ({"label": "a"}, "", "Missing required field: n."),
+    "text for a number": ({"n": "one"}, "n", "Cannot convert value to int64 (bad value): one"),
+    "fraction": ({"n": 1.5}, "n", "Cannot convert value to int64 (bad value): 1.5"),
+    "one for many": ({"n": 1, "scores": 2}, "scores", "value for repeated field: scores"),
+    "value for a record": ({"n": 1, "inner": 2}, "inner", "is not a record"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_a_bad_row_stops_the_others(name: str, bigquery: Any) -> None:
+    """One row that does not fit keeps all of them out, unless bad rows are to be skipped."""
+    row, where, said = BAD_ROWS[name]
+    stopped, bad = stream(bigquery, {"n": 1}, row)["insertErrors"]
+    assert (stopped["index"], stopped["errors"][0]["reason"]) == (0, "stopped")
+    assert (bad["index"], bad["errors"][0]["reason"], bad["errors"][0]["location"]) == (1, "invalid", where)
+    assert said in bad["errors"][0]["message"]
+    assert ask(bigquery, "SELECT n FROM house.numbers")["totalRows"] == "0"
+    (skipped,) = stream(bigquery, {"n": 1}, row, skipInvalidRows=True)["insertErrors"]
+    assert skipped == bad
+    assert cells(ask(bigquery, "SELECT n FROM house.numbers")) == [["1"]]
+
+
+def test_unknown_values_may_be_ignored(bigquery: Any) -> None:
+    """Values without a column are left out where the request says so."""
+    assert "insertErrors" not in stream(bigquery, {"n": 1, "other": 2}, ignoreUnknownValues=True)
+    assert cells(ask(bigquery, "SELECT n FROM house.numbers")) == [["1"]]
+
+
+def test_a_query_is_answered_in_pages(bigquery: Any) -> None:
+    """The first page comes with the query's job, the others are asked of it, in its location."""
+    stream(bigquery, *({"n": index, "at": NOON_TEXT} for index in range(5)))
+    query = "SELECT n, at FROM numbers WHERE n > @low ORDER BY n"
+    low = {"name": "Low", "parameterType": {"type": "INT64"}, "parameterValue": {"value": "0"}}
+    house = {"defaultDataset": HOUSE, "parameterMode": "NAMED", "queryParameters": [low]}
+    first = ask(bigquery, query, maxResults=3, timeoutMs=1000, requestId="x", **house)
+    assert (first["jobComplete"], first["totalRows"], first["location"]) == (True, "4", PLACE)
+    assert [field["type"] for field in first["schema"]["fields"]] == ["INTEGER", "TIMESTAMP"]
+    assert cells(first) == [[str(index), "1767268800.0"] for index in (1, 2, 3)]
+    job = {"projectId": "local-project", "jobId": first["jobReference"]["jobId"]}
+    # So the client spells the parameter formatOptions.useInt64Timestamp.
+    whole = {"formatOptions_useInt64Timestamp": True}
+    results_of = bigquery.jobs().getQueryResults
+    rest = results_of(**job, location=PLACE, pageToken=first["pageToken"], **whole).execute()
+    assert (cells(rest), "pageToken" in rest) == ([["4", "1767268800000000"]], False)
+    none = results_of(**job, location=PLACE, maxResults=0).execute()
+    assert (none["jobComplete"], none["totalRows"], "rows" in none) == (True, "4", False)
+    refused(results_of(**job).execute, 404, "notFound", "Not found: Job local-project:")
+    refused(results_of(**job, location="US").execute, 404, "notFound", "Not found: Job local-project:US.")
+
+
+def test_a_dry_run_tells_the_schema(cloud: CloudDouble, bigquery: Any) -> None:
+    """A dry run checks and describes, and makes no job."""
+    answer = ask(bigquery, "SELECT n + 0.5 AS half FROM house.numbers", dryRun=True)
+    assert answer["schema"]["fields"] == [{"name": "half", "type": "FLOAT", "mode": "NULLABLE"}]
+    assert "jobId" not in answer["jobReference"]
+    assert not cloud.big_query.jobs
+
+
+BAD_ASKS: dict[str, tuple[Json, int, str, str]] = {
+    "legacy by default": ({"query": "SELECT 1"}, 501, "notImplemented", "legacy SQL"),
+    "no table": ({"query": "SELECT 1 FROM house.no"}, 404, "notFound", "house.no was not found in location"),
+    "elsewhere": ({"query": "SELECT 1 FROM house.numbers", "location": "US"}, 404, "notFound", "Dataset"),
+    "syntax": ({"query": "SELECT FROM"}, 400, "invalidQuery", "Syntax error"),
+    "session": ({"query": "SELECT 1", "createSession": True}, 501, "notImplemented", "createSession"),
+    "arrow": ({"query": "SELECT 1", "queryResultsFormat": "ARROW"}, 501, "notImplemented", "ARROW"),
+    "untyped parameter": ({"query": "SELECT @a", "queryParameters": [{"name": "a"}]}, 400, "invalid", "parameterType"),
+    "nothing": ({"query": " "}, 400, "required", "query"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ASKS)
+def test_a_bad_query_is_refused_over_http(name: str, bigquery: Any) -> None:
+    """Refusals keep BigQuery's status and reason; what is not known here is a 501."""
+    body, status, reason, said = BAD_ASKS[name]
+    body = body if name.startswith("legacy") else {**body, "useLegacySql": False}
+    refused(bigquery.jobs().query(projectId="local-project", body=body).execute, status, reason, said)
+
+
+def test_a_prefix_names_the_dialect(bigquery: Any) -> None:
+    """#standardSQL makes a query GoogleSQL where nothing else does."""
+    body = {"query": "#standardSQL\nSELECT 1 AS one"}
+    answer = bigquery.jobs().query(projectId="local-project", body=body).execute()
+    assert cells(answer) == [["1"]]
+
+
+def test_a_job_is_inserted_and_asked_for(bigquery: Any) -> None:
+    """An inserted query is a job that is done; a wrong one is a job that failed, and its results are its error."""
+    jobs = bigquery.jobs()
+
+    def put(name: str, query: str, **settings: Any) -> Any:
+        reference = {"projectId": "local-project", "jobId": name, "location": PLACE}
+        configuration = {"query": {"query": query, "useLegacySql": False}, **settings}
+        body = {"jobReference": reference, "configuration": configuration}
+        return jobs.insert(projectId="local-project", body=body)
+
+    place = {"projectId": "local-project", "location": PLACE}
+    made = put("good", "SELECT COUNT(*) AS n FROM house.numbers").execute()
+    assert (made["id"], made["status"]) == (f"local-project:{PLACE}.good", {"state": "DONE"})
+    assert jobs.get(**place, jobId="good").execute() == made
+    assert cells(jobs.getQueryResults(**place, jobId="good").execute()) == [["0"]]
+    failed = put("bad", "SELECT nothing FROM house.numbers").execute()
+    assert failed["status"]["errorResult"]["reason"] == "invalidQuery"
+    refused(jobs.getQueryResults(**place, jobId="bad").execute, 400, "invalidQuery", "nothing")
+    refused(put("good", "SELECT 1").execute, 409, "duplicate", "Already Exists: Job")
+    tried = put("tried", "SELECT n FROM house.numbers", dryRun=True).execute()
+    assert [field["name"] for field in tried["statistics"]["query"]["schema"]["fields"]] == ["n"]
+    refused(jobs.get(**place, jobId="tried").execute, 404, "notFound")
+    load = {"configuration": {"load": {"sourceUris": ["gs://models/a"]}}}
+    refused(jobs.insert(projectId="local-project", body=load).execute, 501, "notImplemented", "other than queries")
+
+
+def test_a_views_query_is_checked(bigquery: Any) -> None:
+    """A view gets the schema that its query gives; a wrong query makes no view and changes none."""
+    made = make(bigquery, "halves", **view("SELECT n / 2 AS Half FROM house.numbers"))
+    assert made["schema"]["fields"] == [{"name": "Half", "type": "FLOAT", "mode": "NULLABLE"}]
+    assert made["type"] == "VIEW"
+    for query, status, reason in (
+        ("SELECT no FROM house.numbers", 400, "invalidQuery"),
+        ("SELECT n FROM house.no", 404, "notFound"),
+        ("SELECT RAND() AS r", 501, "notImplemented"),
+    ):
+        refused(lambda wrong=query: make(bigquery, "wrong", **view(wrong)), status, reason)
+        changed = bigquery.tables().patch(**HOUSE, tableId="halves", body=view(query))
+        refused(changed.execute, status, reason)
+    refused(lambda: make(bigquery, "wrong", view={"query": "SELECT 1"}), 501, "notImplemented", "legacy SQL")
+    assert bigquery.tables().get(**HOUSE, tableId="halves").execute() == made
+    refused(bigquery.tables().get(**HOUSE, tableId="wrong").execute, 404, "notFound")
+    stream(bigquery, {"n": 3})
+    assert cells(ask(bigquery, "SELECT half FROM house.halves")) == [["1.5"]]
+
+
+def grant(cloud: CloudDouble, member: str, role: str) -> None:
+    """Grant a role on the project."""
+    resource = f"//cloudresourcemanager.googleapis.com/projects/{cloud.project}"
+    policy = cloud.state.policies.setdefault(resource, {"bindings": []})
+    policy["bindings"].append({"role": role, "members": [f"serviceAccount:{member}"]})
+
+
+def read_house(cloud: CloudDouble, role: str, member: str) -> None:
+    """Add an account to the dataset's access."""
+    dataset = cloud.state.resources("bigquery.datasets")["projects/local-project/datasets/house"]
+    dataset["access"].append({"role": role, "userByEmail": member})
+
+
+def test_a_query_needs_its_callers_rights(cloud: CloudDouble, bigquery: Any) -> None:
+    """To ask takes the right to make jobs, and to read each table, through views too; a job is its maker's."""
+    make(bigquery, "same", **view("SELECT n FROM house.numbers"))
+    with api_client(cloud, "bigquery", "v2", ANN) as ann:
+        refused(lambda: ask(ann, "SELECT 1"), 403, "forbidden", "bigquery.jobs.create")
+        grant(cloud, ANN, "roles/bigquery.jobUser")
+        refused(lambda: ask(ann, "SELECT n FROM house.same"), 403, "accessDenied", "Table local-project:house.same")
+        refused(lambda: ask(ann, "SELECT n FROM house.no"), 403, "accessDenied", "or perhaps it does not exist")
+        refused(ann.tabledata().list(**HOUSE, tableId="numbers").execute, 403, "forbidden")
+        read_house(cloud, "READER", ANN)
+        answer = ask(ann, "SELECT n FROM house.same")
+        refused(lambda: stream(ann, {"n": 1}), 403, "forbidden", "bigquery.tables.updateData")
+        place = {"projectId": "local-project", "location": PLACE}
+        own = ann.jobs().get(**place, jobId=answer["jobReference"]["jobId"]).execute()
+        assert own["user_email"] == ANN
+        others = ask(bigquery, "SELECT n FROM house.same")["jobReference"]["jobId"]
+        refused(ann.jobs().getQueryResults(**place, jobId=others).execute, 403, "forbidden", "bigquery.jobs.get")
+
+
+def test_a_sink_writes_what_it_may(cloud: CloudDouble, bigquery: Any) -> None:
+    """Entries become rows once the sink's identity may write: the table is made, by day, and grows."""
+    with api_client(cloud, "logging", "v2") as logging:
+
+        def write(**payload: Any) -> None:
+            entry = {"logName": "projects/local-project/logs/app", "resource": {"type": "global"}}
+            body = {"entries": [{**entry, "jsonPayload": payload}]}
+            logging.entries().write(body=body).execute()
+
+        destination = "bigquery.googleapis.com/projects/local-project/datasets/house"
+        options = {"bigqueryOptions": {"usePartitionedTables": True}}
+        sink = (
+            logging.projects()
+            .sinks()
+            .create(
+                parent="projects/local-project",
+                uniqueWriterIdentity=True,
+                body={"name": "app", "destination": destination, "filter": "jsonPayload.a:*", **options},
+            )
+            .execute()
+        )
+        write(a="lost")
+        read_house(cloud, "WRITER", sink["writerIdentity"].partition(":")[2])
+        write(a="first")
+        write(b="not taken")
+        table = bigquery.tables().get(**HOUSE, tableId="app").execute()
+        assert table["timePartitioning"] == {"type": "DAY", "field": "timestamp"}
+        write(a="second", b=2)
+        write(a=3)
+    answer = ask(bigquery, "SELECT jsonPayload.a, jsonPayload.b FROM house.app ORDER BY 1")
+    assert cells(answer) == [["first", None], ["second", "2.0"]]
+    (errors,) = (name for name in cloud.resources("bigquery.tables") if "/tables/export_errors_" in name)
+    assert "timePartitioning" not in cloud.resources("bigquery.tables")[errors]
+    assert cloud.warehouse.count("house", errors.rpartition("/")[2]) == 1
+
+
+def test_who_never_asks_pays_nothing() -> None:
+    """A double that nobody queries does not import duckdb or sqlglot, which take a while."""
+    code = "import sys; from tests.cloud import CloudDouble\nwith CloudDouble(): pass\n"
+    code += "print(sorted({'duckdb', 'sqlglot'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

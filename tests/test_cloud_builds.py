@@ -1,10 +1,15 @@
 """The double's Cloud Build: which events fire a trigger, and what build becomes of them."""
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
+from googleapiclient.errors import HttpError
 
+from tests.cloud import CloudDouble
+from tests.cloud.api import api_client
 from tests.cloud.cloudbuild import runs, substitutions
 from tests.cloud.cloudbuild.filters import Message, PullRequest, Push, Run, fires, matches
 from tests.cloud.cloudscheduler import jobs
@@ -12,6 +17,7 @@ from tests.cloud.discovery import Document
 from tests.cloud.errors import CloudError
 from tests.cloud.pubsub.broker import Broker, text_message
 from tests.cloud.schemas import Json
+from tests.infra.code import INFRA, resources
 from tests.server import ROOT
 from tests.test_cloud_pubsub import AFTER, JOB, TOPIC, Cupboard
 
@@ -259,12 +265,12 @@ def test_a_schedule_retrains_a_model() -> None:
     catalog = Cupboard()
     broker, kept = Broker(catalog), runs.Builds()
 
-    def hear(arrived: Json) -> None:
-        event = Message(TOPIC, arrived)
+    def hear(topic: str, arrived: Json) -> None:
+        event = Message(topic, arrived)
         if fires(RETRAIN, event):
             kept.add(build(RETRAIN, event))
 
-    broker.listen(TOPIC, hear)
+    broker.listen(hear)
     jobs.run(JOB, broker.publish, AFTER)
     (made,) = kept.list()
     assert made["substitutions"]["_MODEL"] == "churn"
@@ -391,3 +397,250 @@ def test_a_runner_writes_down_how_it_went() -> None:
     with pytest.raises(CloudError) as caught:
         idle.get("other")
     assert caught.value.status == 404
+
+
+# Over HTTP
+
+OURS = "projects/local-project"
+REGION = f"{OURS}/locations/europe-west6"
+LINKED = f"{REGION}/connections/host/repositories/pilot"
+DELIVER = "pilot-deliver@local-project.iam.gserviceaccount.com"
+ANN = "ann-account@local-project.iam.gserviceaccount.com"
+HERE = Push(LINKED, "refs/heads/main", COMMIT)
+
+
+@pytest.fixture
+def cloud() -> Iterator[CloudDouble]:
+    """Return a double with a linked repository, whose files are ours, and the identity of deliveries."""
+    with CloudDouble(repository=ROOT) as double:
+        link(double)
+        yield double
+
+
+@pytest.fixture
+def api(cloud: CloudDouble) -> Iterator[Any]:
+    """Return Google's own client of Cloud Build, of the project's owner."""
+    with api_client(cloud, "cloudbuild", "v1") as client:
+        yield client
+
+
+def link(cloud: CloudDouble) -> None:
+    """Link the repository and make the service account."""
+    with api_client(cloud, "cloudbuild", "v2") as client:
+        connections = client.projects().locations().connections()
+        connections.create(parent=REGION, connectionId="host", body={"githubConfig": {}}).execute()
+        body = {"remoteUri": "https://github.com/example/pilot.git"}
+        parent = f"{REGION}/connections/host"
+        connections.repositories().create(parent=parent, repositoryId="pilot", body=body).execute()
+    with api_client(cloud, "iam", "v1") as client:
+        body = {"accountId": DELIVER.partition("@")[0]}
+        client.projects().serviceAccounts().create(name=OURS, body=body).execute()
+
+
+def put(api: Any, **fields: Any) -> Json:
+    """Make a trigger on pushes to main, unless the fields say otherwise."""
+    body = {
+        "name": "pilot-deliver",
+        "filename": "cloudbuild.yaml",
+        "serviceAccount": f"{OURS}/serviceAccounts/{DELIVER}",
+        "substitutions": {"_RUN": "deliver"},
+        "repositoryEventConfig": {"repository": LINKED, "push": {"branch": "^main$"}},
+        **fields,
+    }
+    body = {name: value for name, value in body.items() if value is not None}
+    made: Json = api.projects().locations().triggers().create(parent=REGION, body=body).execute()
+    return made
+
+
+def refused(request: Any, status: int, said: str = "") -> None:
+    """Check that a request is refused."""
+    with pytest.raises(HttpError) as caught:
+        request()
+    assert caught.value.status_code == status, caught.value.reason
+    assert said in caught.value.reason
+
+
+def test_a_push_makes_builds_that_are_listed(cloud: CloudDouble, api: Any) -> None:
+    """Each trigger that answers a push makes a build of the repository's file; lists have the newest first."""
+    put(api)
+    put(api, name="docs", includedFiles=["docs/**"])
+    (first,) = cloud.cloud_build.fire(HERE)
+    assert cloud.cloud_build.fire(Push(LINKED, "refs/heads/other", COMMIT)) == []
+    (second,) = cloud.cloud_build.fire(HERE)
+    assert (first["substitutions"]["_RUN"], first["substitutions"]["COMMIT_SHA"]) == ("deliver", COMMIT)
+    assert [step["id"] for step in first["steps"]] == ["verify", "plan", "apply"]
+    builds = api.projects().locations().builds()
+    page = builds.list(parent=REGION, pageSize=1).execute()
+    assert page["builds"] == [second]
+    assert builds.list(parent=REGION, pageToken=page["nextPageToken"]).execute() == {"builds": [first]}
+    assert builds.get(name=first["name"]).execute() == first
+    assert builds.list(parent=f"{OURS}/locations/-").execute()["builds"] == [second, first]
+    refused(builds.list(parent=REGION, filter="status=QUEUED").execute, 501, "filter")
+    refused(builds.get(name=f"{REGION}/builds/none").execute, 404)
+
+
+def test_the_older_spelling_means_global_builds(cloud: CloudDouble, api: Any) -> None:
+    """Names without a location have the builds of the location global, and no others."""
+    trigger = put(api)
+    body = {name: trigger[name] for name in ("name", "serviceAccount")}
+    body |= {"build": {"steps": [{"name": "a"}], "options": {"logging": "NONE"}}, "sourceToBuild": {"ref": "x"}}
+    anywhere = api.projects().triggers().create(projectId="local-project", body=body).execute()
+    cloud.cloud_build.fire(HERE)
+    run = api.projects().triggers().run(projectId="local-project", triggerId=anywhere["id"], body={"branchName": "x"})
+    made = run.execute()["metadata"]["build"]
+    builds = api.projects().builds()
+    assert builds.list(projectId="local-project").execute() == {"builds": [made]}
+    assert builds.get(projectId="local-project", id=made["id"]).execute() == made
+    cancelled = builds.cancel(projectId="local-project", id=made["id"], body={}).execute()
+    assert cancelled["status"] == "CANCELLED"
+    refused(builds.cancel(projectId="local-project", id=made["id"], body={}).execute, 400, "already complete")
+    (regional,) = api.projects().locations().builds().list(parent=REGION).execute()["builds"]
+    refused(builds.get(projectId="local-project", id=regional["id"]).execute, 404)
+
+
+def test_a_trigger_is_run(cloud: CloudDouble, api: Any) -> None:
+    """A person runs a trigger by id or name, on a branch and with values; the operation is done when the build is."""
+    trigger = put(api)
+    triggers = api.projects().locations().triggers()
+    source = {"branchName": "main", "substitutions": {"_RUN": "retrain"}}
+    for name in (trigger["id"], "pilot-deliver"):
+        operation = triggers.run(name=f"{REGION}/triggers/{name}", body={"source": source}).execute()
+        build = operation["metadata"]["build"]
+        assert (build["substitutions"]["_RUN"], build["substitutions"]["BRANCH_NAME"]) == ("retrain", "main")
+        assert "done" not in operation
+    cloud.cloud_build.builds.update(build["id"], {"status": "SUCCESS"})
+    done = api.operations().get(name=operation["name"]).execute()
+    assert (done["done"], done["response"]["status"]) == (True, "SUCCESS")
+    cloud.cloud_build.builds.update(build["id"], {"status": "FAILURE"})
+    assert api.operations().get(name=operation["name"]).execute()["error"]["code"] == 2
+    refused(api.operations().get(name="operations/build/local-project/none").execute, 404)
+    path = f"{REGION}/triggers/pilot-deliver"
+    refused(triggers.run(name=path, body={}).execute, 501, "without a branch")
+    refused(triggers.run(name=path, body={"source": {"branchName": "main", "dir": "x"}}).execute, 501, "source.dir")
+    refused(triggers.run(name=f"{REGION}/triggers/none", body={"source": source}).execute, 404)
+
+
+def test_a_run_takes_the_right_to_act(cloud: CloudDouble, api: Any) -> None:
+    """Who runs a trigger needs to make builds, and to act as the account under which they run."""
+    put(api)
+    with api_client(cloud, "cloudbuild", "v1", ANN) as ann:
+        run = (
+            ann.projects()
+            .locations()
+            .triggers()
+            .run(name=f"{REGION}/triggers/pilot-deliver", body={"source": {"branchName": "main"}})
+        )
+        refused(run.execute, 403, "cloudbuild.builds.create")
+        grant(cloud, f"//cloudresourcemanager.googleapis.com/{OURS}", "roles/cloudbuild.builds.editor")
+        refused(run.execute, 403, "iam.serviceaccounts.actAs")
+        grant(cloud, f"//iam.googleapis.com/{OURS}/serviceAccounts/{DELIVER}", "roles/iam.serviceAccountUser")
+        assert run.execute()["metadata"]["build"]["status"] == "QUEUED"
+
+
+def grant(cloud: CloudDouble, resource: str, role: str) -> None:
+    """Grant Ann a role on a resource."""
+    policy = cloud.state.policies.setdefault(resource, {"bindings": []})
+    policy["bindings"].append({"role": role, "members": [f"serviceAccount:{ANN}"]})
+
+
+def test_an_approver_approves(cloud: CloudDouble, api: Any) -> None:
+    """A build that waits runs once somebody with the right has approved it; the editor's role is not enough."""
+    ran: list[str] = []
+    cloud.cloud_build.runner = lambda build: ran.append(build["id"])
+    put(api, approvalConfig={"approvalRequired": True})
+    (build,) = cloud.cloud_build.fire(HERE)
+    assert (build["status"], ran) == ("PENDING", [])
+    with api_client(cloud, "cloudbuild", "v1", ANN) as ann:
+        body = {"approvalResult": {"decision": "APPROVED", "comment": "fine"}}
+        approve = ann.projects().locations().builds().approve(name=build["name"], body=body)
+        grant(cloud, f"//cloudresourcemanager.googleapis.com/{OURS}", "roles/cloudbuild.builds.editor")
+        refused(approve.execute, 403, "cloudbuild.builds.approve")
+        grant(cloud, f"//cloudresourcemanager.googleapis.com/{OURS}", "roles/cloudbuild.builds.approver")
+        operation = approve.execute()
+        assert operation["metadata"]["build"]["approval"]["result"]["approverAccount"] == ANN
+        refused(approve.execute, 400, "not pending")
+    assert ran == [build["id"]]
+
+
+def test_a_rejected_builds_operation_is_done(cloud: CloudDouble, api: Any) -> None:
+    """Who rejects a build hears at once that it is over."""
+    put(api, approvalConfig={"approvalRequired": True})
+    (build,) = cloud.cloud_build.fire(HERE)
+    body = {"approvalResult": {"decision": "REJECTED"}}
+    operation = api.projects().locations().builds().approve(name=build["name"], body=body).execute()
+    assert (operation["done"], operation["error"]["code"]) == (True, 1)
+
+
+def test_a_pull_request_makes_a_build(cloud: CloudDouble, api: Any) -> None:
+    """A pull request is built by the trigger that answers it."""
+    rule = {"repository": LINKED, "pullRequest": {"branch": "^main$"}}
+    put(api, repositoryEventConfig=rule, substitutions={"_RUN": "verify"})
+    (build,) = cloud.cloud_build.fire(PullRequest(LINKED, 7, "feature", "main", COMMIT))
+    assert (build["substitutions"]["_RUN"], build["substitutions"]["_PR_NUMBER"]) == ("verify", "7")
+
+
+def test_a_missing_file_makes_no_build(cloud: CloudDouble, api: Any) -> None:
+    """A configuration that the repository does not have is a 404, and so is any without a repository."""
+    put(api, filename="nowhere.yaml")
+    with pytest.raises(CloudError, match=r"pilot:nowhere\.yaml") as caught:
+        cloud.cloud_build.fire(HERE)
+    assert caught.value.status == 404
+    with CloudDouble() as bare, api_client(bare, "cloudbuild", "v1") as client:
+        link(bare)
+        put(client)
+        with pytest.raises(CloudError, match=r"pilot:cloudbuild\.yaml"):
+            bare.cloud_build.fire(HERE)
+
+
+def test_a_message_without_a_build_is_logged(cloud: CloudDouble, api: Any) -> None:
+    """Whoever publishes is not told that a trigger could make no build of it: the audit log is."""
+    topic = f"{OURS}/topics/retrain"
+    with api_client(cloud, "pubsub", "v1") as pubsub:
+        pubsub.projects().topics().create(name=topic, body={}).execute()
+        source = {"repository": LINKED, "ref": "refs/heads/main", "repoType": "GITHUB"}
+        put(
+            api,
+            repositoryEventConfig=None,
+            pubsubConfig={"topic": topic},
+            sourceToBuild=source,
+            substitutions={"_MODEL": "$(body.message.attributes.model)"},
+        )
+        publish = pubsub.projects().topics().publish
+        assert publish(topic=topic, body={"messages": [text_message("x", other="y")]}).execute()["messageIds"]
+        assert cloud.cloud_build.builds.list() == []
+        (entry,) = cloud.signals.entries.find('resource.type="build" severity=ERROR')
+        assert "attributes.model" in entry["protoPayload"]["status"]["message"]
+
+
+def test_a_scheduled_job_retrains_as_infra_says(cloud: CloudDouble, api: Any) -> None:
+    """infra/'s job, topic and trigger: a run of the job is a build of cloudbuild.yaml that retrains that model."""
+    declared = resources(INFRA)["google_cloudbuild_trigger", "retrain"]
+    written = dict(re.findall(r'(_\w+) = "([^"]+)"', declared["substitutions"]))
+    assert written.keys() == {"_MODEL", "_RUN"}
+    (target,) = resources(INFRA)["google_cloud_scheduler_job", "retrain"]["pubsub_target"]
+    assert target["attributes"] == {"model": "${each.key}"}
+    topic = f"{OURS}/topics/pilot-retrain"
+    source = {"repository": LINKED, "repoType": "GITHUB"}
+    with api_client(cloud, "pubsub", "v1") as pubsub, api_client(cloud, "cloudscheduler", "v1") as scheduler:
+        pubsub.projects().topics().create(name=topic, body={}).execute()
+        put(
+            api,
+            name="pilot-retrain",
+            filename=None,
+            repositoryEventConfig=None,
+            gitFileSource={"path": "cloudbuild.yaml", "revision": "refs/heads/main", **source},
+            pubsubConfig={"topic": topic},
+            sourceToBuild={"ref": "refs/heads/main", **source},
+            substitutions=written,
+        )
+        scheduled = scheduler.projects().locations().jobs()
+        name = f"{REGION}/jobs/pilot-churn-retrain"
+        sent = {"topicName": topic, "attributes": {"model": "churn"}}
+        body = {"name": name, "schedule": "0 4 1 * *", "timeZone": "Etc/UTC", "pubsubTarget": sent}
+        scheduled.create(parent=REGION, body=body).execute()
+        assert scheduled.run(name=name, body={}).execute()["status"] == {}
+    (build,) = api.projects().locations().builds().list(parent=REGION).execute()["builds"]
+    told = build["substitutions"]
+    assert (told["_MODEL"], told["_RUN"], told["_ENVIRONMENT"]) == ("churn", "retrain", "dev")
+    assert build["serviceAccount"] == f"{OURS}/serviceAccounts/{DELIVER}"
+    assert build["source"]["connectedRepository"] == {"repository": LINKED, "revision": "refs/heads/main"}

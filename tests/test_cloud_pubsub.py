@@ -10,8 +10,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from googleapiclient.errors import HttpError
 
-from tests.cloud import outgoing
+from tests.cloud import CloudDouble, outgoing
+from tests.cloud.api import api_client
 from tests.cloud.cloudscheduler import cron, jobs
 from tests.cloud.errors import CloudError
 from tests.cloud.pubsub.broker import Broker, text_message
@@ -158,7 +160,7 @@ def test_messages_are_kept_for_a_while(world: World) -> None:
 def test_listeners_hear_every_message(world: World) -> None:
     """The double's own parts are told each message of a topic, whether or not there is a subscription."""
     heard: list[Json] = []
-    world.broker.listen(TOPIC, heard.append)
+    world.broker.listen(lambda topic, message: heard.append(message))
     name = world.publish("x", model="churn")
     assert [(one["messageId"], one["attributes"]) for one in heard] == [(name, {"model": "churn"})]
 
@@ -501,7 +503,7 @@ def no_publish(topic: str, messages: list[Json]) -> None:
 def test_a_job_publishes(world: World) -> None:
     """A run sends the job's message, and writes down when it ran, how that went and when it runs next."""
     heard: list[Json] = []
-    world.broker.listen(TOPIC, heard.append)
+    world.broker.listen(lambda topic, message: heard.append(message))
     job = jobs.run(JOB, world.broker.publish, AFTER)
     assert [one["attributes"] for one in heard] == [{"model": "churn"}]
     assert (job["lastAttemptTime"], job["scheduleTime"]) == ("2026-01-01T12:30:00Z", "2026-02-01T03:00:00Z")
@@ -591,3 +593,175 @@ def test_a_ticker_retries() -> None:
     for minute in range(10):
         runs.ticker.tick(start + timedelta(minutes=minute))
     assert [moment - start for moment in runs.times] == [timedelta(minutes=minute) for minute in (0, 1, 3)]
+
+
+# Over HTTP
+
+OURS = "projects/local-project"
+REGION = f"{OURS}/locations/europe-west6"
+NEWS = f"{OURS}/topics/news"
+ANN = "ann-account@local-project.iam.gserviceaccount.com"
+WEEKLY = {
+    "name": f"{REGION}/jobs/weekly",
+    "schedule": "0 3 * * 1",
+    "pubsubTarget": {"topicName": NEWS, "data": "aGVsbG8=", "attributes": {"model": "churn"}},
+}
+
+
+@pytest.fixture
+def cloud() -> Iterator[CloudDouble]:
+    """Return a double with a topic."""
+    with CloudDouble() as double, api_client(double, "pubsub", "v1") as pubsub:
+        pubsub.projects().topics().create(name=NEWS, body={}).execute()
+        yield double
+
+
+@pytest.fixture
+def pubsub(cloud: CloudDouble) -> Iterator[Any]:
+    """Return Google's own client of Pub/Sub, of the project's owner."""
+    with api_client(cloud, "pubsub", "v1") as client:
+        yield client
+
+
+@pytest.fixture
+def scheduled(cloud: CloudDouble) -> Iterator[Any]:
+    """Return the jobs of Google's own client of Cloud Scheduler."""
+    with api_client(cloud, "cloudscheduler", "v1") as client:
+        yield client.projects().locations().jobs()
+
+
+def subscribe(pubsub: Any, name: str, **fields: Any) -> str:
+    """Make a subscription and return its full name."""
+    full = f"{OURS}/subscriptions/{name}"
+    pubsub.projects().subscriptions().create(name=full, body={"topic": NEWS, **fields}).execute()
+    return full
+
+
+def say(pubsub: Any, *texts: str) -> list[str]:
+    """Publish texts and return the ids of their messages."""
+    body = {"messages": [text_message(text) for text in texts]}
+    ids: list[str] = pubsub.projects().topics().publish(topic=NEWS, body=body).execute()["messageIds"]
+    return ids
+
+
+def take(pubsub: Any, subscription: str, most: int = 10) -> list[Json]:
+    """Pull what there is."""
+    answer = pubsub.projects().subscriptions().pull(subscription=subscription, body={"maxMessages": most}).execute()
+    return list(answer.get("receivedMessages", []))
+
+
+def refused(request: Any, status: int, said: str = "") -> None:
+    """Check that a request is refused."""
+    with pytest.raises(HttpError) as caught:
+        request()
+    assert caught.value.status_code == status, caught.value.reason
+    assert said in caught.value.reason
+
+
+def test_messages_are_published_pulled_and_acknowledged(pubsub: Any) -> None:
+    """What is published is pulled, given back with a deadline of nothing, and gone once it is acknowledged."""
+    name = subscribe(pubsub, "pulled")
+    ids = say(pubsub, "a", "b")
+    first = take(pubsub, name)
+    assert [one["message"]["messageId"] for one in first] == ids
+    assert take(pubsub, name) == []
+    held = [one["ackId"] for one in first]
+    subscriptions = pubsub.projects().subscriptions()
+    body = {"ackIds": held[:1], "ackDeadlineSeconds": 0}
+    subscriptions.modifyAckDeadline(subscription=name, body=body).execute()
+    again = take(pubsub, name)
+    assert [one["message"]["data"] for one in again] == [text_message("a")["data"]]
+    body = {"ackIds": [held[1], again[0]["ackId"]]}
+    subscriptions.acknowledge(subscription=name, body=body).execute()
+    refused(subscriptions.acknowledge(subscription=name, body={}).execute, 400, "acknowledgement ids")
+    refused(subscriptions.pull(subscription=name, body={}).execute, 400, "max_messages")
+    refused(subscriptions.pull(subscription=f"{OURS}/subscriptions/no-one", body={"maxMessages": 1}).execute, 404)
+    publish = pubsub.projects().topics().publish
+    refused(publish(topic=f"{OURS}/topics/none", body={"messages": [text_message("a")]}).execute, 404)
+    refused(publish(topic=NEWS, body={}).execute, 400, "message_count")
+
+
+def test_a_subscription_made_again_is_empty(pubsub: Any) -> None:
+    """A deleted subscription takes its messages with it."""
+    name = subscribe(pubsub, "pulled")
+    say(pubsub, "a")
+    pubsub.projects().subscriptions().delete(subscription=name).execute()
+    subscribe(pubsub, "pulled")
+    assert take(pubsub, name) == []
+
+
+def test_subscriptions_push(pubsub: Any) -> None:
+    """A subscription with an address has its messages pushed there, also one that gets the address later."""
+    with Endpoint() as endpoint, Endpoint() as later:
+        subscribe(pubsub, "pushed", pushConfig={"pushEndpoint": endpoint.url})
+        name = subscribe(pubsub, "late")
+        (said,) = say(pubsub, "hello")
+        assert endpoint.enough.wait(20)
+        (body,) = map(json.loads, endpoint.bodies)
+        assert (body["message"]["messageId"], body["subscription"]) == (said, f"{OURS}/subscriptions/pushed")
+        body = {"subscription": {"pushConfig": {"pushEndpoint": later.url}}, "updateMask": "pushConfig"}
+        pubsub.projects().subscriptions().patch(name=name, body=body).execute()
+        assert later.enough.wait(20)
+
+
+def test_nothing_waits_to_push_unless_asked(cloud: CloudDouble, pubsub: Any) -> None:
+    """There is a thread that pushes only once a subscription wants it, and none when the double has ended."""
+    subscribe(pubsub, "pulled")
+    say(pubsub, "a")
+    assert not cloud.broker.is_pushing
+    subscribe(pubsub, "pushed", pushConfig={"pushEndpoint": "http://127.0.0.1:9/"})
+    assert cloud.broker.is_pushing
+    cloud.close()
+    assert not cloud.broker.is_pushing
+
+
+def test_messages_need_their_callers_rights(cloud: CloudDouble, pubsub: Any) -> None:
+    """To publish and to pull take a role each."""
+    name = subscribe(pubsub, "pulled")
+    with api_client(cloud, "pubsub", "v1", ANN) as ann:
+        refused(lambda: say(ann, "a"), 403, "pubsub.topics.publish")
+        refused(lambda: take(ann, name), 403, "pubsub.subscriptions.consume")
+        for resource, role in ((NEWS, "roles/pubsub.publisher"), (name, "roles/pubsub.subscriber")):
+            policy = {"bindings": [{"role": role, "members": [f"serviceAccount:{ANN}"]}]}
+            cloud.state.policies[f"//pubsub.googleapis.com/{resource}"] = policy
+        say(ann, "a")
+        held = take(ann, name)[0]["ackId"]
+        body = {"ackIds": [held], "ackDeadlineSeconds": 0}
+        ann.projects().subscriptions().modifyAckDeadline(subscription=name, body=body).execute()
+
+
+def test_a_job_says_when_it_runs_next(scheduled: Any) -> None:
+    """A job has its next time as long as it is not paused, and each schedule its own."""
+    made = scheduled.create(parent=REGION, body=WEEKLY).execute()
+    following = datetime.fromisoformat(made["scheduleTime"])
+    assert (following.isoweekday(), following.hour, following > datetime.now(UTC)) == (1, 3, True)
+    assert "lastAttemptTime" not in made
+    name = made["name"]
+    assert "scheduleTime" not in scheduled.pause(name=name, body={}).execute()
+    assert scheduled.resume(name=name, body={}).execute()["scheduleTime"] == made["scheduleTime"]
+    changed = scheduled.patch(name=name, updateMask="schedule", body={"schedule": "0 5 * * 1"}).execute()
+    assert datetime.fromisoformat(changed["scheduleTime"]).hour == 5
+    wrong = {**WEEKLY, "name": f"{REGION}/jobs/wrong", "schedule": "0 25 * * *"}
+    refused(scheduled.create(parent=REGION, body=wrong).execute, 400, "Schedule")
+
+
+def test_a_job_runs_when_it_is_asked_to(cloud: CloudDouble, pubsub: Any, scheduled: Any) -> None:
+    """A run publishes the job's message, and the job says when that was and how it went."""
+    name = subscribe(pubsub, "pulled")
+    job = scheduled.create(parent=REGION, body=WEEKLY).execute()["name"]
+    ran = scheduled.run(name=job, body={}).execute()
+    assert ran["status"] == {}
+    assert datetime.fromisoformat(ran["lastAttemptTime"]) <= datetime.now(UTC)
+    assert scheduled.get(name=job).execute() == ran
+    (taken,) = take(pubsub, name)
+    assert (taken["message"]["data"], taken["message"]["attributes"]) == ("aGVsbG8=", {"model": "churn"})
+    pubsub.projects().topics().delete(topic=NEWS).execute()
+    failed = scheduled.run(name=job, body={}).execute()
+    assert failed["status"]["code"] == 5
+    refused(scheduled.run(name=f"{REGION}/jobs/none", body={}).execute, 404)
+    with api_client(cloud, "cloudscheduler", "v1", ANN) as ann:
+        ask = ann.projects().locations().jobs().run(name=job, body={})
+        refused(ask.execute, 403, "cloudscheduler.jobs.run")
+        policy = {"bindings": [{"role": "roles/cloudscheduler.jobRunner", "members": [f"serviceAccount:{ANN}"]}]}
+        cloud.state.policies[f"//cloudresourcemanager.googleapis.com/{OURS}"] = policy
+        assert ask.execute()["status"]["code"] == 5

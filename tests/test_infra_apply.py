@@ -15,8 +15,8 @@ from google.cloud import run_v2
 from google.oauth2 import service_account
 
 from tests.cloud import CloudDouble, oauth
-from tests.cloud.project import FRESH_APIS
 from tests.cloud.artifactregistry.images import HELLO
+from tests.cloud.project import FRESH_APIS
 from tests.cloud.run.service import SERVICES
 from tests.cloud.terraform import initialise, run_terraform, terraform
 from tests.cloud.tripwire import Tripwire

@@ -25,6 +25,8 @@ CUSTOM_ROLES = "iam.projects.roles"
 DATASETS = "bigquery.datasets"
 # These are asked of what is above them: of the project, or of the resource that they are made in.
 OF_PARENT = {"create", "insert", "list", "batchEnable", "query"}
+# Who made a job may ask for it; whether others may is for the method to find out.
+OPEN = {"bigquery.jobs.get", "bigquery.jobs.getQueryResults"}
 # Where a request names the service account that will act: the caller needs iam.serviceAccounts.actAs on it.
 ACTING = {
     "cloudbuild.projects.locations.triggers.create": ("serviceAccount",),
@@ -83,6 +85,8 @@ def refusal(call: Call, caller: str, permission: str, resource: str) -> CloudErr
 
 
 def _needs(project: Project, call: Call, is_live: Callable[[str, str], bool]) -> Iterator[tuple[str, str]]:
+    if call.method.id in OPEN:
+        return
     permission = roles.permission(call.method)
     if call.document.host != STORAGE:
         name = project.canonical(call.name, call.document.host)

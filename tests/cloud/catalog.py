@@ -5,9 +5,11 @@ from __future__ import annotations
 from tests.cloud.artifactregistry import service as artifactregistry
 from tests.cloud.artifactregistry.images import Images
 from tests.cloud.bigquery import service as bigquery
+from tests.cloud.bigquery.big_query import BigQuery
 from tests.cloud.billingbudgets import service as billingbudgets
 from tests.cloud.cloudbilling import service as cloudbilling
 from tests.cloud.cloudbuild import service as cloudbuild
+from tests.cloud.cloudbuild.cloud_build import CloudBuild
 from tests.cloud.cloudkms import service as cloudkms
 from tests.cloud.cloudresourcemanager import service as cloudresourcemanager
 from tests.cloud.cloudscheduler import service as cloudscheduler
@@ -20,6 +22,7 @@ from tests.cloud.messages import AS, Request
 from tests.cloud.monitoring import service as monitoring
 from tests.cloud.project import Project
 from tests.cloud.pubsub import service as pubsub
+from tests.cloud.pubsub.broker import Broker
 from tests.cloud.run import service as run
 from tests.cloud.run.cloud_run import CloudRun
 from tests.cloud.secretmanager import service as secretmanager
@@ -73,7 +76,15 @@ QUOTA_APIS = {"billingbudgets.googleapis.com"}
 GCLOUD_PROJECT_NUMBER = "764086051850"
 
 
-def services(project: Project, signals: Signals, images: Images, cloud_run: CloudRun) -> list[ResourceService]:
+def services(
+    project: Project,
+    signals: Signals,
+    images: Images,
+    cloud_run: CloudRun,
+    big_query: BigQuery,
+    broker: Broker,
+    cloud_build: CloudBuild,
+) -> list[ResourceService]:
     """Return every API but Cloud Storage."""
     return [
         run.service(project, cloud_run),
@@ -84,13 +95,13 @@ def services(project: Project, signals: Signals, images: Images, cloud_run: Clou
         logging.service(project, signals),
         *monitoring.services(project, signals),
         artifactregistry.service(project, images),
-        bigquery.service(project),
+        bigquery.service(project, big_query),
         billingbudgets.service(project),
-        *cloudbuild.services(project),
+        *cloudbuild.services(project, cloud_build),
         cloudkms.service(project),
-        cloudscheduler.service(project),
+        cloudscheduler.service(project, broker),
         iap.service(project),
-        pubsub.service(project),
+        pubsub.service(project, broker),
         secretmanager.service(project),
     ]
 

@@ -8,12 +8,16 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from tests.cloud import access, catalog, control, faults, oauth
 from tests.cloud.artifactregistry.images import Images
+from tests.cloud.bigquery import exports
+from tests.cloud.bigquery.big_query import BigQuery
+from tests.cloud.cloudbuild.cloud_build import CloudBuild
 from tests.cloud.discovery import Call, Document, Match
 from tests.cloud.errors import CloudError, played
 from tests.cloud.faults import Ending, Fault, Faults, Step
@@ -21,6 +25,8 @@ from tests.cloud.journal import Entry, Journal
 from tests.cloud.logging.entries import Origin
 from tests.cloud.messages import Request, Response, error_response, text_response
 from tests.cloud.project import Project, apis_of
+from tests.cloud.pubsub.broker import Broker
+from tests.cloud.pubsub.service import ProjectCatalog
 from tests.cloud.run import instances
 from tests.cloud.run.cloud_run import IDLE_SECONDS, CloudRun
 from tests.cloud.schemas import Json
@@ -29,6 +35,9 @@ from tests.cloud.server import HOST, Server
 from tests.cloud.signals import Signals
 from tests.cloud.storage import xml
 from tests.cloud.storage.service import StorageService
+
+if TYPE_CHECKING:
+    from tests.cloud.bigquery.sql import Warehouse
 
 PROJECT = "local-project"
 
@@ -54,10 +63,12 @@ class CloudDouble:
         apis: Iterable[str] | None = None,
         idle_seconds: float = IDLE_SECONDS,
         seed: int | None = None,
+        repository: Path | None = None,
     ) -> None:
         """Make an empty project; `apis` are enabled in it (FRESH_APIS in a real new one), by default all of them.
 
-        Cloud Run's instances stop after `idle_seconds`; `seed` makes its traffic splits repeatable.
+        Cloud Run's instances stop after `idle_seconds`; `seed` makes its traffic splits repeatable; `repository` holds
+        the files that Cloud Build finds in every repository and revision.
         """
         self.project = project
         self.state = Project(project)
@@ -75,9 +86,22 @@ class CloudDouble:
             idle_seconds=idle_seconds,
             seed=seed,
         )
+        self.big_query = BigQuery(self.state)
+        self.signals.deliver(partial(exports.deliver, self.big_query, self.state))
+        self.broker = Broker(ProjectCatalog(self.state))
+        self.cloud_build = CloudBuild(self.state, repository, self.signals.not_triggered)
+        self.broker.listen(self.cloud_build.hear)
         self.services: list[Service] = [
             self.storage,
-            *catalog.services(self.state, self.signals, self.images, self.cloud_run),
+            *catalog.services(
+                self.state,
+                self.signals,
+                self.images,
+                self.cloud_run,
+                self.big_query,
+                self.broker,
+                self.cloud_build,
+            ),
         ]
         self.state.enabled = apis_of(apis, (service.document.host for service in self.services))
         self.faults = Faults()
@@ -111,8 +135,10 @@ class CloudDouble:
 
     def close(self) -> None:
         """Stop for good: no process, port or folder is left behind."""
+        self.broker.stop()
         self.cloud_run.close()
         self.stop()
+        self.big_query.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
@@ -134,6 +160,11 @@ class CloudDouble:
     def resources(self, collection: str) -> dict[str, Json]:
         """Return a copy of a collection's resources by full name, for example of `run.projects.locations.services`."""
         return copy.deepcopy(self.state.resources(collection))
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The rows of BigQuery's tables."""
+        return self.big_query.warehouse
 
     def measure(self) -> None:
         """Take one sample of what Cloud Run knows of its instances, as Google does every minute."""

@@ -47,6 +47,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/bigquery.dataOwner": ("bigquery.datasets.*", "bigquery.tables.*"),
     "roles/bigquery.dataViewer": _TABLE_READ,
     "roles/bigquery.jobUser": ("bigquery.jobs.create", *PROJECT_READ),
+    "roles/cloudbuild.builds.approver": (*_of("cloudbuild.builds", "approve", *READ), *PROJECT_READ),
     "roles/cloudbuild.builds.builder": (
         *_of("cloudbuild.builds", "create", "get", "list", "update"),
         *_of("logging.logEntries", "create", "route"),
@@ -59,6 +60,9 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/cloudbuild.builds.editor": (*_of("cloudbuild.builds", "create", "get", "list", "update"), *PROJECT_READ),
     "roles/cloudbuild.builds.viewer": (*_of("cloudbuild.builds", *READ), *PROJECT_READ),
     "roles/cloudkms.cryptoKeyEncrypterDecrypter": _of("cloudkms.cryptoKeyVersions", "useToDecrypt", "useToEncrypt"),
+    "roles/cloudscheduler.admin": ("cloudscheduler.*", *PROJECT_READ),
+    "roles/cloudscheduler.jobRunner": ("cloudscheduler.jobs.run", *PROJECT_READ),
+    "roles/cloudscheduler.viewer": (*_of("cloudscheduler.*", *READ), *PROJECT_READ),
     "roles/iam.serviceAccountAdmin": _of("iam.serviceAccounts", "create", "delete", "disable", "enable", *READ)
     + _of("iam.serviceAccounts", "getIamPolicy", "setIamPolicy", "update"),
     "roles/iam.serviceAccountTokenCreator": _of(
@@ -123,9 +127,10 @@ KINDS = {
 EXCEPTIONS = {
     "bigquery.jobs.query": "bigquery.jobs.create",
     "bigquery.jobs.insert": "bigquery.jobs.create",
-    "bigquery.jobs.getQueryResults": "bigquery.jobs.get",
     "bigquery.tabledata.insertAll": "bigquery.tables.updateData",
     "bigquery.tabledata.list": "bigquery.tables.getData",
+    "cloudbuild.builds.cancel": "cloudbuild.builds.update",
+    "cloudbuild.builds.retry": "cloudbuild.builds.create",
     "cloudbuild.triggers.delete": "cloudbuild.builds.update",
     "cloudbuild.triggers.run": "cloudbuild.builds.create",
     "iam.serviceAccounts.signBlob": "iam.serviceAccounts.signBlob",
@@ -134,6 +139,7 @@ EXCEPTIONS = {
     "monitoring.v1.query": "monitoring.timeSeries.list",
     "monitoring.v1.query_range": "monitoring.timeSeries.list",
     "pubsub.subscriptions.acknowledge": "pubsub.subscriptions.consume",
+    "pubsub.subscriptions.modifyAckDeadline": "pubsub.subscriptions.consume",
     "pubsub.subscriptions.pull": "pubsub.subscriptions.consume",
     "secretmanager.secrets.addVersion": "secretmanager.versions.add",
     "serviceusage.services.batchEnable": "serviceusage.services.enable",

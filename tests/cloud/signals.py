@@ -13,7 +13,15 @@ from typing import Literal
 from tests.cloud.errors import CloudError, invalid, unimplemented
 from tests.cloud.instants import SECOND, read_instant
 from tests.cloud.logging import extract
-from tests.cloud.logging.entries import Origin, RequestFacts, read_line, request_entry, resource_of, system_entry
+from tests.cloud.logging.entries import (
+    Origin,
+    RequestFacts,
+    read_line,
+    request_entry,
+    resource_of,
+    system_entry,
+    trigger_entry,
+)
 from tests.cloud.logging.store import Entries, is_countable, taking_sinks
 from tests.cloud.monitoring import evaluation, promql, series
 from tests.cloud.monitoring.evaluation import PolicyState
@@ -67,6 +75,10 @@ class Signals:
         at = facts.timestamp.timestamp() + latency
         resource = Resource.of(resource_of(facts.origin))
         series.record_request(self.series, resource, at, facts.http_request["status"], latency)
+
+    def not_triggered(self, trigger: Json, fault: CloudError) -> None:
+        """Log that an event which a build trigger answers made no build, and why."""
+        self.entries.add(trigger_entry(self._project.id, trigger, fault, self.entries.now(), self.entries.new_id()))
 
     def measure(self, facts: Iterable[RevisionFacts]) -> None:
         """Take one sample of what the runtime knows of its revisions."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from tests.cloud.bigquery.sql import Result
-from tests.cloud.bigquery.types import name_of
+from tests.cloud.bigquery.fields import name_of
 from tests.cloud.instants import write_instant
 from tests.cloud.schemas import Json
+
+if TYPE_CHECKING:
+    from tests.cloud.bigquery.sql import Result
 
 # DataFormatOptions: client libraries ask for useInt64Timestamp; FLOAT64 is what the API gives by itself.
 TimestampFormat = Literal["FLOAT64", "INT64", "ISO8601_STRING"]
@@ -18,9 +20,10 @@ TimestampFormat = Literal["FLOAT64", "INT64", "ISO8601_STRING"]
 def page(result: Result, start: int = 0, size: int | None = None, timestamps: TimestampFormat = "INT64") -> Json:
     """Return the schema, the rows from `start` on, how many there are in all, and a token where there are more."""
     end = len(result.rows) if size is None else min(start + size, len(result.rows))
+    rows = [_cells(result.fields, row, timestamps) for row in result.rows[start:end]]
     found: Json = {
         "schema": {"fields": result.fields},
-        "rows": [_cells(result.fields, row, timestamps) for row in result.rows[start:end]],
+        **({"rows": rows} if rows else {}),
         "totalRows": str(len(result.rows)),
     }
     return {**found, "pageToken": str(end)} if end < len(result.rows) else found

@@ -1,14 +1,36 @@
-"""BigQuery as a service of the double: datasets and tables; nothing is queried here."""
+"""BigQuery as a service of the double: datasets, tables and views, their rows, and queries over them."""
 
 from __future__ import annotations
 
-from tests.cloud.bigquery import datasets, tables
-from tests.cloud.discovery import Document
+from collections.abc import Callable
+
+from tests.cloud.bigquery import datasets, queries, streamed, tables
+from tests.cloud.bigquery.big_query import BigQuery
+from tests.cloud.discovery import Call, Document
 from tests.cloud.project import Project
-from tests.cloud.service import ResourceService
+from tests.cloud.schemas import Json
+from tests.cloud.service import Behaviour, ResourceService
+
+Answer = Callable[[BigQuery, Project, Call], Json]
 
 
-def service(project: Project) -> ResourceService:
+def service(project: Project, big_query: BigQuery) -> ResourceService:
     """Return the API, served below /bigquery."""
     document = Document.load("bigquery", "v2", "/bigquery")
-    return ResourceService(project, document, (datasets.COLLECTION, tables.COLLECTION))
+    collections = (datasets.COLLECTION, tables.collection(big_query))
+    behaviour = {method: _over(big_query, answer) for method, answer in ANSWERS.items()}
+    return ResourceService(project, document, collections, behaviour)
+
+
+def _over(big_query: BigQuery, answer: Answer) -> Behaviour:
+    return lambda project, call: answer(big_query, project, call)
+
+
+ANSWERS: dict[str, Answer] = {
+    "bigquery.jobs.get": queries.get,
+    "bigquery.jobs.getQueryResults": queries.get_results,
+    "bigquery.jobs.insert": queries.insert,
+    "bigquery.jobs.query": queries.query,
+    "bigquery.tabledata.insertAll": streamed.insert_all,
+    "bigquery.tabledata.list": streamed.list_rows,
+}

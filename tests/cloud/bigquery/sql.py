@@ -16,6 +16,7 @@ from typing import Any, Self
 import duckdb
 
 from tests.cloud.bigquery import casts, functions, json_text, types
+from tests.cloud.bigquery.fields import fields_of, name_of
 from tests.cloud.bigquery.googlesql import Catalog, Compiled, TableName, compile_query, invalid_query
 from tests.cloud.errors import CloudError, not_found, unimplemented
 from tests.cloud.schemas import Json
@@ -72,7 +73,7 @@ class Warehouse:
         Raises CloudError: 404 for a table that is not there, 400 for a value that its column does not take.
         """
         resource = self._resource(dataset, table)
-        fields = _fields(resource)
+        fields = fields_of(resource)
         values = [[_stored_value(field, row) for field in fields] for row in map(_by_lower_name, rows)]
         with self._lock:
             name = self._follow(TableName(dataset, table), resource)
@@ -99,18 +100,23 @@ class Warehouse:
         resource = self._resource(dataset, table)
         with self._lock:
             name = self._follow(TableName(dataset, table), resource)
-            return Result(_fields(resource), self._run(f"SELECT * FROM {types.quoted(name)}"))
+            return Result(fields_of(resource), self._run(f"SELECT * FROM {types.quoted(name)}"))
 
     def query(
-        self, text: str, default_dataset: str | None = None, parameters: Mapping[str | int, Json] | None = None
+        self,
+        text: str,
+        default_dataset: str | None = None,
+        parameters: Mapping[str | int, Json] | None = None,
+        seen: Catalog | None = None,
     ) -> Result:
         """Return what a query in GoogleSQL gives.
 
-        Parameters are as the API has them ({"parameterType", "parameterValue"}), by name in lower case or by position.
+        Parameters are as the API has them ({"parameterType", "parameterValue"}), by name in lower case or by position;
+        `seen` is the catalog as who asks sees it, where that is not everything.
 
         Raises CloudError: 400 and 404 as BigQuery refuses a query, 501 for what the double cannot do.
         """
-        compiled = compile_query(text, self._catalog, default_dataset, parameters)
+        compiled = compile_query(text, seen or self._catalog, default_dataset, parameters)
         with self._lock:
             self._follow_all(compiled)
             rows = self._run(compiled.sql)
@@ -119,13 +125,17 @@ class Warehouse:
         return Result(fields, rows)
 
     def dry_run(
-        self, text: str, default_dataset: str | None = None, parameters: Mapping[str | int, Json] | None = None
+        self,
+        text: str,
+        default_dataset: str | None = None,
+        parameters: Mapping[str | int, Json] | None = None,
+        seen: Catalog | None = None,
     ) -> list[Json]:
         """Return the schema of what a query gives, without running it: a dry run, and the check of a new view.
 
         Raises CloudError: as query() does.
         """
-        compiled = compile_query(text, self._catalog, default_dataset, parameters)
+        compiled = compile_query(text, seen or self._catalog, default_dataset, parameters)
         with self._lock:
             self._follow_all(compiled)
             return self._fields(compiled)
@@ -154,7 +164,7 @@ class Warehouse:
 
     def _follow(self, table: TableName, resource: Json) -> str:
         """Bring a table in duckdb to the schema that it has by now, and return its name there."""
-        name, identity, fields = f"{table.dataset}.{table.table}", resource.get("creationTime", ""), _fields(resource)
+        name, identity, fields = f"{table.dataset}.{table.table}", resource.get("creationTime", ""), fields_of(resource)
         kept = self._kept.get(table)
         if kept is None or kept.identity != identity:
             columns = ", ".join(f"{types.quoted(field['name'])} {types.stored(field)}" for field in fields)
@@ -217,11 +227,6 @@ def _said(fault: duckdb.Error) -> str:
     return said
 
 
-def _fields(resource: Json) -> list[Json]:
-    fields: list[Json] = (resource.get("schema") or {}).get("fields") or []
-    return fields
-
-
 def _added(before: list[Json], after: list[Json], path: str) -> Iterable[tuple[str, Json]]:
     """Yield the fields that are new, by their path in duckdb."""
     known = {field["name"].lower(): field for field in before}
@@ -256,7 +261,7 @@ def _nothing(field: Json) -> Any:
 
 
 def _stored_one(field: Json, value: Any) -> Any:
-    kind = types.name_of(field)
+    kind = name_of(field)
     if kind == "STRUCT":
         below = _by_lower_name(value)
         return {one["name"]: _stored_value(one, below) for one in field["fields"]}

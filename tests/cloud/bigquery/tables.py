@@ -1,13 +1,16 @@
-"""Tables and views: their schemas grow and never shrink; what is in them is not kept here."""
+"""Tables and views: the schemas of tables grow and never shrink, those of views are what their queries give."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 
 from tests.cloud import masks
+from tests.cloud.bigquery.big_query import BigQuery
 from tests.cloud.bigquery.datasets import DATASETS, TABLES, milliseconds
 from tests.cloud.collection import Change, Collection, from_body
-from tests.cloud.errors import invalid
+from tests.cloud.errors import invalid, unimplemented
 from tests.cloud.schemas import Json
 
 ID = re.compile(r"[\w\- ]{1,1024}")
@@ -20,6 +23,33 @@ PARTITIONED_TYPES = {"TIMESTAMP", "DATE", "DATETIME"}
 MOST_CLUSTERED = 4
 # A required column may become nullable, never the other way round.
 LOOSER = {("REQUIRED", "NULLABLE")}
+
+
+def collection(big_query: BigQuery) -> Collection:
+    """Return the collection of tables over the rows that there are."""
+    return replace(COLLECTION, effect=_with_view(big_query), shown=_with_rows(big_query))
+
+
+def described(new: Json, name: str, old: Json | None, location: str, moment: str) -> Json:
+    """Return a table with what BigQuery adds, apart from the address that a client asks for it under."""
+    _, project, _, dataset, _, table = name.split("/")
+    completed = {
+        **new,
+        "kind": "bigquery#table",
+        "id": f"{project}:{dataset}.{table}",
+        "tableReference": {"projectId": project, "datasetId": dataset, "tableId": table},
+        "creationTime": (old or {}).get("creationTime", moment),
+        "lastModifiedTime": moment,
+        "location": location,
+        "type": "VIEW" if new.get("view") else "TABLE",
+        "numBytes": (old or {}).get("numBytes", "0"),
+        "numRows": "0",
+    }
+    if new.get("schema"):
+        completed["schema"] = {"fields": [_field(field) for field in new["schema"].get("fields") or []]}
+    if new.get("timePartitioning"):
+        completed["timePartitioning"] = {"type": "DAY", **new["timePartitioning"]}
+    return completed
 
 
 def _check(new: Json, change: Change) -> None:
@@ -81,27 +111,35 @@ def _mode(field: Json) -> str:
 
 
 def _complete(new: Json, change: Change) -> Json:
-    _, project, _, dataset, _, table = change.name.split("/")
-    old, moment = change.old or {}, milliseconds()
-    location = change.project.resources(DATASETS)[f"projects/{project}/datasets/{dataset}"]["location"]
-    completed = {
-        **new,
-        "kind": "bigquery#table",
-        "id": f"{project}:{dataset}.{table}",
-        "selfLink": f"{change.call.request.root}/bigquery/bigquery/v2/{change.name}",
-        "tableReference": {"projectId": project, "datasetId": dataset, "tableId": table},
-        "creationTime": old.get("creationTime", moment),
-        "lastModifiedTime": moment,
-        "location": location,
-        "type": "VIEW" if new.get("view") else "TABLE",
-        "numBytes": old.get("numBytes", "0"),
-        "numRows": old.get("numRows", "0"),
-    }
-    if new.get("schema"):
-        completed["schema"] = {"fields": [_field(field) for field in new["schema"].get("fields") or []]}
-    if new.get("timePartitioning"):
-        completed["timePartitioning"] = {"type": "DAY", **new["timePartitioning"]}
-    return completed
+    dataset = change.name.rpartition("/tables/")[0]
+    location = change.project.resources(DATASETS)[dataset]["location"]
+    table = described(new, change.name, change.old, location, milliseconds())
+    return {**table, "selfLink": f"{change.call.request.root}/bigquery/bigquery/v2/{change.name}"}
+
+
+def _with_view(big_query: BigQuery) -> Callable[[Json, Change], Json]:
+    """Return what checks a view's query, as who writes the view may read, and fills in its schema."""
+
+    def effect(table: Json, change: Change) -> Json:
+        if not table.get("view"):
+            return table
+        if table["view"].get("useLegacySql", True):
+            raise unimplemented("views in legacy SQL, which a view is in unless useLegacySql is false")
+        return {**table, "schema": {"fields": big_query.view_fields(table["view"], change.call.request.principal)}}
+
+    return effect
+
+
+def _with_rows(big_query: BigQuery) -> Callable[[Json], Json]:
+    """Return what adds the number of rows to a table; those that were streamed count at once."""
+
+    def shown(table: Json) -> Json:
+        if table["type"] != "TABLE":
+            return table
+        reference = table["tableReference"]
+        return {**table, "numRows": str(big_query.count(reference["datasetId"], reference["tableId"]))}
+
+    return shown
 
 
 def _field(field: Json) -> Json:

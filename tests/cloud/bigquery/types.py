@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from sqlglot import exp
 
+from tests.cloud.bigquery.fields import SYNONYMS, name_of
 from tests.cloud.errors import unimplemented
 from tests.cloud.schemas import Json
 
-# A field's type may have two names: https://cloud.google.com/bigquery/docs/reference/rest/v2/tables#TableFieldSchema
-SYNONYMS = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
 LEGACY = {name: old for old, name in SYNONYMS.items()}
 STORED = {
     "STRING": "VARCHAR",
@@ -66,11 +65,6 @@ def struct_fields(kind: exp.DataType) -> Iterator[tuple[str, exp.DataType]]:
             yield field.name, field.args["kind"]
         else:
             yield f"_field_{index}", field
-
-
-def name_of(field: Json) -> str:
-    """Return the type of a table's field by the name that GoogleSQL gives it."""
-    return SYNONYMS.get(field["type"], field["type"])
 
 
 def declared(field: Json) -> str:

@@ -110,7 +110,7 @@ class Builds:
 
     def __init__(self, runner: Runner | None = None) -> None:
         """Keep builds; a runner is given each one when it is queued, in the thread that queues it."""
-        self._runner = runner
+        self.runner = runner
         self._lock = threading.RLock()
         self._builds: dict[str, Json] = {}
 
@@ -162,9 +162,9 @@ class Builds:
             return build
 
     def _hand_on(self, build: Json) -> Json:
-        if build["status"] != "QUEUED" or self._runner is None:
+        if build["status"] != "QUEUED" or self.runner is None:
             return build
-        self._runner(build)
+        self.runner(build)
         return self.get(build["id"])
 
 

@@ -44,10 +44,10 @@ def run(job: Json, publish: Publish, now: datetime, send: outgoing.Send = outgoi
 
     Raises CloudError: 501 for a target that is not reached.
     """
-    code, message = _attempt(job, publish, now, send)
     following = next_time(job, now)
-    updated = {**job, "lastAttemptTime": _write(now), "status": {"code": code, "message": message} if code else {}}
-    return {**updated, "scheduleTime": _write(following)} if following else updated
+    code, message = _attempt(job, publish, now, send)
+    updated = {**job, "lastAttemptTime": write_time(now), "status": {"code": code, "message": message} if code else {}}
+    return {**updated, "scheduleTime": write_time(following)} if following else updated
 
 
 def retry_pause(job: Json, failures: int) -> float | None:
@@ -63,6 +63,11 @@ def retry_pause(job: Json, failures: int) -> float | None:
     doublings = int(rules["maxDoublings"])
     last = first * 2 ** min(failures - 1, doublings)
     return float(min(longest, last * max(1, failures - doublings)))
+
+
+def write_time(moment: datetime) -> str:
+    """Return an instant as the API writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @dataclass
@@ -140,7 +145,7 @@ def _headers(job: Json, target: Json, now: datetime) -> dict[str, str]:
         "User-Agent": AGENT,
         "X-CloudScheduler": "true",
         "X-CloudScheduler-JobName": job["name"].rpartition("/")[2],
-        "X-CloudScheduler-ScheduleTime": _write(now),
+        "X-CloudScheduler-ScheduleTime": write_time(now),
     }
     if target.get("body"):
         headers["Content-Type"] = "application/octet-stream"
@@ -154,7 +159,3 @@ def _authorization(target: Json) -> dict[str, str]:
     if access := target.get("oauthToken"):
         return {"Authorization": f"Bearer {oauth.identity_token(access['serviceAccountEmail'], oauth.ISSUER)}"}
     return {}
-
-
-def _write(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,17 +1,20 @@
-"""Cloud Scheduler: jobs that wait; nothing here runs one when its time comes."""
+"""Cloud Scheduler: jobs that say when they run next, and run when somebody asks; none runs by itself."""
 
 from __future__ import annotations
 
 import re
 import zoneinfo
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from tests.cloud import resources
+from tests.cloud.cloudscheduler import jobs
 from tests.cloud.collection import Change, Collection
 from tests.cloud.discovery import Call, Document
 from tests.cloud.errors import invalid, not_found
 from tests.cloud.policies import SERVICE_ACCOUNTS
 from tests.cloud.project import Project
+from tests.cloud.pubsub.broker import Broker
 from tests.cloud.pubsub.service import TOPICS
 from tests.cloud.schemas import Json
 from tests.cloud.service import ResourceService
@@ -26,10 +29,10 @@ AGENT = {"User-Agent": "Google-Cloud-Scheduler"}
 BODY_METHODS = {"POST", "PUT", "PATCH"}
 
 
-def service(project: Project) -> ResourceService:
+def service(project: Project, broker: Broker) -> ResourceService:
     """Return the API, served below /cloudscheduler."""
     document = Document.load("cloudscheduler", "v1", "/cloudscheduler")
-    return ResourceService(project, document, (COLLECTION,), BEHAVIOUR)
+    return ResourceService(project, document, (COLLECTION,), {**BEHAVIOUR, f"{JOBS}.run": _run(broker)})
 
 
 def _id(call: Call) -> str:
@@ -45,6 +48,7 @@ def _check(new: Json, change: Change) -> None:
         raise invalid("Schedule or time zone is invalid.")
     if (new.get("timeZone") or "UTC") not in zoneinfo.available_timezones():
         raise invalid("Schedule or time zone is invalid.")
+    _scheduled(new)
     if sum(bool(new.get(target)) for target in TARGETS) != 1:
         raise invalid("Job must have exactly one target.")
     if new.get("httpTarget"):
@@ -80,7 +84,30 @@ def _complete(new: Json, change: Change) -> Json:
     if "httpTarget" in new:
         target = {"httpMethod": "POST", **new["httpTarget"]}
         job["httpTarget"] = {**target, "headers": {**AGENT, **(target.get("headers") or {})}}
-    return job
+    return _scheduled(job)
+
+
+def _scheduled(job: Json) -> Json:
+    """Return a job with its next time; what a schedule in English means is not known here.
+
+    Raises CloudError: 400 for a schedule that cannot be read.
+    """
+    rest = {name: value for name, value in job.items() if name != "scheduleTime"}
+    following = None if ENGLISH.fullmatch(job["schedule"]) else jobs.next_time(job, datetime.now(UTC))
+    return {**rest, "scheduleTime": jobs.write_time(following)} if following else rest
+
+
+def _run(broker: Broker) -> Callable[[Project, Call], Json]:
+    """Return what runs a job at once and answers with how that went."""
+
+    def answer(project: Project, call: Call) -> Json:
+        name = resources.name_of(COLLECTION, project, call)
+        with project.holding(name):
+            job = jobs.run(resources.found(COLLECTION, project, name), broker.publish, datetime.now(UTC))
+            project.resources(JOBS)[name] = job
+        return job
+
+    return answer
 
 
 def _switch(state: str) -> Callable[[Project, Call], Json]:
@@ -88,7 +115,7 @@ def _switch(state: str) -> Callable[[Project, Call], Json]:
     def answer(project: Project, call: Call) -> Json:
         name = resources.name_of(COLLECTION, project, call)
         with project.lock:
-            job = {**resources.found(COLLECTION, project, name), "state": state}
+            job = _scheduled({**resources.found(COLLECTION, project, name), "state": state})
             project.resources(JOBS)[name] = job
         return job
 

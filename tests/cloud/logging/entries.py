@@ -31,6 +31,9 @@ SEVERITY_ALIASES = {
     "A": "ALERT",
     "EMERG": "EMERGENCY",
 }  # fmt: skip
+# google.rpc.Code of a refusal's status.
+RPC_CODES = {400: 3, 403: 7, 404: 5, 409: 6}
+UNKNOWN = 2
 # Beyond it a double no longer holds every integer.
 EXACT = 2**53
 
@@ -97,6 +100,27 @@ def system_entry(text: str, severity: str, origin: Origin, received_ns: int, ins
     """Return the entry of something that the platform did to an instance, for example a failed probe."""
     entry = _frame(origin, "varlog/system", received_ns, insert_id)
     return {**entry, **_severity(severity), "textPayload": text}
+
+
+def trigger_entry(project: str, trigger: Json, fault: CloudError, received_ns: int, insert_id: str) -> Json:
+    """Return the audit log's entry of a build trigger that should have made a build and could not."""
+    moment = write_instant(received_ns)
+    labels = {"build_id": "", "build_trigger_id": trigger["id"], "project_id": project}
+    return {
+        "insertId": insert_id,
+        "logName": f"projects/{project}/logs/cloudaudit.googleapis.com%2Factivity",
+        "resource": {"type": "build", "labels": labels},
+        "timestamp": moment,
+        "receiveTimestamp": moment,
+        "severity": "ERROR",
+        "protoPayload": {
+            "@type": "type.googleapis.com/google.cloud.audit.AuditLog",
+            "serviceName": "cloudbuild.googleapis.com",
+            "methodName": "google.devtools.cloudbuild.v1.CloudBuild.RunBuildTrigger",
+            "resourceName": trigger["resourceName"],
+            "status": {"code": RPC_CODES.get(fault.status, UNKNOWN), "message": "; ".join(fault.messages)},
+        },
+    }
 
 
 def resource_of(origin: Origin) -> Json:

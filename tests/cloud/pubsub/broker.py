@@ -37,7 +37,8 @@ RETRY_POLICY = {"minimumBackoff": "10s", "maximumBackoff": "600s"}
 # Longer than any subscriber that still answers; the thread looks again when something was published.
 IDLE_SECONDS = 3600.0
 
-Listener = Callable[[Json], None]
+# Takes a topic and a message.
+Listener = Callable[[str, Json], None]
 
 
 class Catalog(Protocol):
@@ -77,14 +78,18 @@ class Broker:
         self._ids = itertools.count(1)
         self._changed = threading.Condition()
         self._queues: dict[str, list[_Copy]] = {}
-        self._listeners: dict[str, list[Listener]] = {}
+        self._listeners: list[Listener] = []
         self._stopping = False
         self._thread: threading.Thread | None = None
 
-    def listen(self, topic: str, listener: Listener) -> None:
-        """Have the double itself told each message of a topic, in the thread that publishes it."""
-        with self._changed:
-            self._listeners.setdefault(topic, []).append(listener)
+    @property
+    def is_pushing(self) -> bool:
+        """Whether there is a thread that pushes."""
+        return self._thread is not None
+
+    def listen(self, listener: Listener) -> None:
+        """Have the double itself told each message with its topic, in the thread that publishes it."""
+        self._listeners.append(listener)
 
     def publish(self, topic: str, messages: list[Json]) -> list[str]:
         """Take messages and return their ids.
@@ -102,10 +107,9 @@ class Broker:
                     _check_supported(subscription)
                     queue = self._queues.setdefault(subscription["name"], [])
                     queue += [_Copy(message, now, now) for message in taken]
-            listeners = list(self._listeners.get(topic, []))
             self._changed.notify_all()
-        for message, listener in itertools.product(taken, listeners):
-            listener(message)
+        for message, listener in itertools.product(taken, self._listeners):
+            listener(topic, message)
         return [message["messageId"] for message in taken]
 
     def pull(self, subscription: str, most: int) -> list[Json]:
@@ -168,10 +172,13 @@ class Broker:
             return min((copy.available for name in pushed for copy in self._queues.get(name, [])), default=None)
 
     def start(self) -> None:
-        """Push in a thread, as messages come and as their pauses end."""
-        self._stopping = False
-        self._thread = threading.Thread(target=self._keep_pushing, daemon=True)
-        self._thread.start()
+        """Push in a thread, as messages come and as their pauses end; it looks around at once."""
+        with self._changed:
+            self._changed.notify_all()
+            if self._thread is None:
+                self._stopping = False
+                self._thread = threading.Thread(target=self._keep_pushing, daemon=True)
+                self._thread.start()
 
     def stop(self) -> None:
         """Push no more, and wait for the push that is under way."""

@@ -1,16 +1,19 @@
-"""Pub/Sub: topics and subscriptions; messages are not carried here."""
+"""Pub/Sub: topics and subscriptions as the API has them; the broker carries the messages."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
+from tests.cloud import resources
 from tests.cloud.collection import Change, Collection
 from tests.cloud.discovery import Call, Document
 from tests.cloud.errors import invalid, not_found
 from tests.cloud.project import Project
+from tests.cloud.pubsub.broker import Broker
 from tests.cloud.schemas import Json
-from tests.cloud.service import ResourceService
+from tests.cloud.service import Behaviour, ResourceService
 
 TOPICS = "pubsub.projects.topics"
 SUBSCRIPTIONS = "pubsub.projects.subscriptions"
@@ -26,9 +29,74 @@ DEFAULTS = {
 LEAST_ACK_SECONDS, MOST_ACK_SECONDS = 10, 600
 
 
-def service(project: Project) -> ResourceService:
+class ProjectCatalog:
+    """The project's topics and subscriptions, as the broker finds them."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def topic(self, name: str) -> Json | None:
+        """Return a topic, or None."""
+        return self._project.resources(TOPICS).get(name)
+
+    def subscription(self, name: str) -> Json | None:
+        """Return a subscription, or None."""
+        return self._project.resources(SUBSCRIPTIONS).get(name)
+
+    def subscriptions(self) -> Iterable[Json]:
+        """Return every subscription."""
+        return list(self._project.resources(SUBSCRIPTIONS).values())
+
+
+def service(project: Project, broker: Broker) -> ResourceService:
     """Return the API, served below /pubsub."""
-    return ResourceService(project, Document.load("pubsub", "v1", "/pubsub"), (TOPIC, SUBSCRIPTION))
+    document = Document.load("pubsub", "v1", "/pubsub")
+    return ResourceService(project, document, (TOPIC, _subscriptions(broker)), _behaviour(broker))
+
+
+def _subscriptions(broker: Broker) -> Collection:
+    """Return the collection of subscriptions, whose messages the broker pushes and forgets."""
+
+    def effect(subscription: Json, change: Change) -> Json:
+        if (subscription.get("pushConfig") or {}).get("pushEndpoint"):
+            broker.start()
+        return subscription
+
+    return replace(SUBSCRIPTION, effect=effect, after_delete=lambda change: broker.forget(change.name))
+
+
+def _behaviour(broker: Broker) -> dict[str, Behaviour]:
+    def publish(project: Project, call: Call) -> Json:
+        name = resources.name_of(TOPIC, project, call)
+        return {"messageIds": broker.publish(name, call.body.get("messages") or [])}
+
+    def pull(project: Project, call: Call) -> Json:
+        name = resources.name_of(SUBSCRIPTION, project, call)
+        found = broker.pull(name, call.body.get("maxMessages") or 0)
+        return {"receivedMessages": found} if found else {}
+
+    def acknowledge(project: Project, call: Call) -> Json:
+        broker.acknowledge(resources.name_of(SUBSCRIPTION, project, call), _ack_ids(call))
+        return {}
+
+    def modify_ack_deadline(project: Project, call: Call) -> Json:
+        name = resources.name_of(SUBSCRIPTION, project, call)
+        broker.modify_ack_deadline(name, _ack_ids(call), call.body.get("ackDeadlineSeconds") or 0)
+        return {}
+
+    return {
+        f"{SUBSCRIPTIONS}.acknowledge": acknowledge,
+        f"{SUBSCRIPTIONS}.modifyAckDeadline": modify_ack_deadline,
+        f"{SUBSCRIPTIONS}.pull": pull,
+        f"{TOPICS}.publish": publish,
+    }
+
+
+def _ack_ids(call: Call) -> list[str]:
+    ids: list[str] = call.body.get("ackIds") or []
+    if not ids:
+        raise invalid("No acknowledgement ids were given.")
+    return ids
 
 
 def _body(field: str) -> Callable[[Call], Json]:
