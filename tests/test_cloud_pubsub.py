@@ -765,3 +765,9 @@ def test_a_job_runs_when_it_is_asked_to(cloud: CloudDouble, pubsub: Any, schedul
         policy = {"bindings": [{"role": "roles/cloudscheduler.jobRunner", "members": [f"serviceAccount:{ANN}"]}]}
         cloud.state.policies[f"//cloudresourcemanager.googleapis.com/{OURS}"] = policy
         assert ask.execute()["status"]["code"] == 5
+
+
+def test_a_push_to_the_world_is_a_501(pubsub: Any) -> None:
+    """A subscription may name any address, but whoever publishes hears that only this machine is reached."""
+    subscribe(pubsub, "pushed", pushConfig={"pushEndpoint": "https://example.com/push"})
+    refused(lambda: say(pubsub, "a"), 501, "only http on loopback is reached")

@@ -221,8 +221,12 @@ class Broker:
         policy = subscription.get("deadLetterPolicy") or {}
         if not policy.get("deadLetterTopic") or copy.attempts < (policy.get("maxDeliveryAttempts") or MOST_ATTEMPTS):
             return
+        if self._catalog.topic(policy["deadLetterTopic"]) is None:
+            return
         with self._changed:
-            queue = self._queues[subscription["name"]]
+            queue = self._queues.get(subscription["name"], [])
+            if not any(one is copy for one in queue):
+                return  # the subscription was deleted meanwhile
             queue[:] = [one for one in queue if one is not copy]
         _, project, _, name = subscription["name"].split("/")
         source = {
@@ -277,6 +281,8 @@ def _check_supported(subscription: Json) -> None:
         raise unimplemented("filters of subscriptions")
     if "noWrapper" in (subscription.get("pushConfig") or {}):
         raise unimplemented("pushes without their wrapper")
+    if _endpoint(subscription):
+        outgoing.check(_endpoint(subscription))  # whoever publishes hears of it, not the thread that pushes
 
 
 def _check(messages: list[Json]) -> None:
