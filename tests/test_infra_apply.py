@@ -15,8 +15,8 @@ from google.cloud import run_v2
 from google.oauth2 import service_account
 
 from tests.cloud import CloudDouble, oauth
-from tests.cloud.project import FRESH_APIS
 from tests.cloud.artifactregistry.images import HELLO
+from tests.cloud.project import FRESH_APIS
 from tests.cloud.run.service import SERVICES
 from tests.cloud.terraform import initialise, run_terraform, terraform
 from tests.cloud.tripwire import Tripwire
@@ -153,12 +153,12 @@ class TestApply:
         release(root)
         root.run("plan", "-detailed-exitcode")
         before = root.cloud.resources(SERVICES)[SERVICE]
-        root.write({"models": {"churn": {"concurrency": 20}}})
+        root.write({"models": {"churn": {"concurrency": 10}}})
         plan = root.plan()
         assert changes(plan) == {'module.endpoint["churn"].google_cloud_run_v2_service.main': ["update"]}
         root.run("apply", "plan")
         after = root.cloud.resources(SERVICES)[SERVICE]
-        assert after["template"]["maxInstanceRequestConcurrency"] == 20
+        assert after["template"]["maxInstanceRequestConcurrency"] == 10
         assert after["template"]["containers"][0]["image"] == before["template"]["containers"][0]["image"]
         assert after["template"]["labels"] == before["template"]["labels"] == {"model-version": "7"}
         assert after["traffic"] == before["traffic"]
