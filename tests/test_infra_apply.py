@@ -153,12 +153,12 @@ class TestApply:
         release(root)
         root.run("plan", "-detailed-exitcode")
         before = root.cloud.resources(SERVICES)[SERVICE]
-        root.write({"models": {"churn": {"concurrency": 20}}})
+        root.write({"models": {"churn": {"concurrency": 10}}})
         plan = root.plan()
         assert changes(plan) == {'module.endpoint["churn"].google_cloud_run_v2_service.main': ["update"]}
         root.run("apply", "plan")
         after = root.cloud.resources(SERVICES)[SERVICE]
-        assert after["template"]["maxInstanceRequestConcurrency"] == 20
+        assert after["template"]["maxInstanceRequestConcurrency"] == 10
         assert after["template"]["containers"][0]["image"] == before["template"]["containers"][0]["image"]
         assert after["template"]["labels"] == before["template"]["labels"] == {"model-version": "7"}
         assert after["traffic"] == before["traffic"]
