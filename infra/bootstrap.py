@@ -82,7 +82,6 @@ def make_bucket(environment: Environment) -> str:
         bucket = client.bucket(environment.state_bucket)
     except ValueError as error:
         raise BootstrapError(f"No bucket can be called {environment.state_bucket}: {error}") from None
-    done = "is there"
     if not bucket.exists():
         try:
             client.create_bucket(_safe(bucket), location=environment.region)
@@ -91,10 +90,10 @@ def make_bucket(environment: Environment) -> str:
             raise BootstrapError(text) from None
         return "made"
     bucket.reload()
-    if not _is_safe(bucket):
-        _safe(bucket).patch()
-        done = "was there, now keeps versions and is closed to the public"
-    return done
+    if _is_safe(bucket):
+        return "is there"
+    _safe(bucket).patch()
+    return "was there, now keeps versions and is closed to the public"
 
 
 def _safe(bucket: storage.Bucket) -> storage.Bucket:

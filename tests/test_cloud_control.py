@@ -15,10 +15,10 @@ import pytest
 from google.api_core import exceptions as google_errors
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import run_v2, storage
-from googleapiclient import discovery
 from googleapiclient.errors import HttpError
 
 from tests.cloud import CloudDouble, access, conditions, roles
+from tests.cloud.api import api_client, run_client
 from tests.cloud.control import BEHAVIOUR
 from tests.cloud.discovery import Document
 from tests.cloud.errors import CloudError
@@ -67,9 +67,7 @@ def build_client(cloud: CloudDouble) -> Iterator[Callable[..., Any]]:
     with contextlib.ExitStack() as stack:
 
         def build(name: str, version: str) -> Any:
-            options = {"api_endpoint": f"{cloud.url}/{name}/"}
-            client = discovery.build(name, version, credentials=AnonymousCredentials(), client_options=options)
-            return stack.enter_context(client)
+            return stack.enter_context(api_client(cloud, name, version))
 
         yield build
 
@@ -754,10 +752,8 @@ class TestRun:
     @pytest.fixture
     def client(self, cloud: CloudDouble) -> Iterator[run_v2.ServicesClient]:
         """Give the client over REST."""
-        options = {"api_endpoint": f"{cloud.url}/run"}
-        client = run_v2.ServicesClient(credentials=AnonymousCredentials(), client_options=options, transport="rest")
-        yield client
-        client.transport.close()
+        with run_client(cloud) as client:
+            yield client
 
     @pytest.fixture
     def revisions(self, cloud: CloudDouble) -> Iterator[run_v2.RevisionsClient]:

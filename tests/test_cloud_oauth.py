@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +18,7 @@ from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud import run_v2, storage
 from google.oauth2 import service_account
 
-from tests.cloud import CloudDouble, oauth
+from tests.cloud import CloudDouble, api, oauth
 from tests.cloud.tripwire import GOOGLE_AUTH, Tripwire
 
 PROJECT = "projects/local-project"
@@ -67,17 +68,13 @@ def service(cloud: CloudDouble) -> str:
 @pytest.fixture
 def run_client(cloud: CloudDouble) -> Iterator[Callable[[dict[str, str]], run_v2.ServicesClient]]:
     """Give what makes Cloud Run's client with a key; it signs its requests itself."""
-    clients = []
+    with contextlib.ExitStack() as stack:
 
-    def make(content: dict[str, str]) -> run_v2.ServicesClient:
-        credentials = service_account.Credentials.from_service_account_info({**content, "token_uri": NOWHERE})
-        endpoint = {"api_endpoint": f"{cloud.url}/run"}
-        clients.append(run_v2.ServicesClient(credentials=credentials, transport="rest", client_options=endpoint))
-        return clients[-1]
+        def make(content: dict[str, str]) -> run_v2.ServicesClient:
+            credentials = service_account.Credentials.from_service_account_info({**content, "token_uri": NOWHERE})
+            return stack.enter_context(api.run_client(cloud, credentials))
 
-    yield make
-    for client in clients:
-        client.transport.close()
+        yield make
 
 
 def grant(cloud: CloudDouble, path: str, role: str) -> None:

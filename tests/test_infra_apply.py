@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import httpx2
 import pytest
 from google.cloud import run_v2
-from google.oauth2 import service_account
 
-from tests.cloud import CloudDouble, oauth
+from tests.cloud import CloudDouble
+from tests.cloud.api import run_client
 from tests.cloud.artifactregistry.images import HELLO
 from tests.cloud.project import FRESH_APIS
 from tests.cloud.run.service import SERVICES
@@ -193,31 +193,23 @@ class TestApply:
 
 def release(root: Root) -> None:
     """Do to the service what a release does: another image, labels, and traffic by revision with a tag."""
-    folder = root.folder.parent / "image"
-    folder.mkdir(exist_ok=True)
-    (folder / "hello.py").write_bytes(root.cloud.images.resolve(HELLO).folder.joinpath("hello.py").read_bytes())
-    (folder / "hello.html").write_bytes(root.cloud.images.resolve(HELLO).folder.joinpath("hello.html").read_bytes())
-    digest = root.cloud.images.push(folder, IMAGE, command=("python", "-S", "hello.py"), environment={"RELEASED": "1"})
-    key = oauth.key_file(oauth.OWNER, PROJECT, root.cloud.url)
-    client = run_v2.ServicesClient(
-        credentials=service_account.Credentials.from_service_account_info(key),
-        transport="rest",
-        client_options={"api_endpoint": f"{root.cloud.url}/run"},
-    )
-    service = client.get_service(name=SERVICE)
-    stable = service.latest_ready_revision.rpartition("/")[2]
+    hello = root.cloud.images.resolve(HELLO)
+    digest = root.cloud.images.push(hello.folder, IMAGE, command=hello.command, environment={"RELEASED": "1"})
     by_revision = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
-    service.traffic = [run_v2.TrafficTarget(type_=by_revision, revision=stable, percent=100)]
-    service.template.containers[0].image = f"{IMAGE}@{digest}"
-    service.template.labels = {"model-version": "7"}
-    service.client = "pilotlight"
-    service = client.update_service(service=service).result()
-    candidate = service.latest_ready_revision.rpartition("/")[2]
-    service.traffic = [
-        run_v2.TrafficTarget(type_=by_revision, revision=stable, percent=80),
-        run_v2.TrafficTarget(type_=by_revision, revision=candidate, percent=20, tag="candidate"),
-    ]
-    client.update_service(service=service).result()
+    with run_client(root.cloud) as client:
+        service = client.get_service(name=SERVICE)
+        stable = service.latest_ready_revision.rpartition("/")[2]
+        service.traffic = [run_v2.TrafficTarget(type_=by_revision, revision=stable, percent=100)]
+        service.template.containers[0].image = f"{IMAGE}@{digest}"
+        service.template.labels = {"model-version": "7"}
+        service.client = "pilotlight"
+        service = client.update_service(service=service).result()
+        candidate = service.latest_ready_revision.rpartition("/")[2]
+        service.traffic = [
+            run_v2.TrafficTarget(type_=by_revision, revision=stable, percent=80),
+            run_v2.TrafficTarget(type_=by_revision, revision=candidate, percent=20, tag="candidate"),
+        ]
+        client.update_service(service=service).result()
 
 
 def _get(cloud: CloudDouble, account: str, path: str) -> int:
@@ -330,7 +322,7 @@ MODEL_INPUTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
         {
             r".*google_monitoring_uptime_check_config\.main\[0\]": {"create"},
             r".*google_cloud_run_v2_service_iam_member\.uptime\[0\]": {"create"},
-            r".*google_monitoring_alert_policy\.uptime\[0\]": {"create"},
+            r'.*google_monitoring_alert_policy\.main\["uptime"\]': {"create"},
         },
     ),
 }

@@ -78,7 +78,7 @@ locals {
 }
 
 resource "google_monitoring_alert_policy" "main" {
-  for_each = local.alerts
+  for_each = merge(local.alerts, local.uptime_alerts)
 
   combiner              = "OR"
   display_name          = "${each.value.title} (${var.name})"

@@ -1,13 +1,12 @@
 # What the service's own records say, as metrics. A metric's name and labels never change: Cloud Monitoring would lose
 # what it has. Each costs by its label values, so nothing that callers choose is a label.
 locals {
-  records = join(" AND ", [
-    "resource.type=\"cloud_run_revision\"",
-    "resource.labels.service_name=\"${var.name}\"",
-    "logName=\"projects/${var.project}/logs/run.googleapis.com%2Fstdout\"",
-  ])
+  entries = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"${var.name}\" AND logName=\"projects/${var.project}/logs/run.googleapis.com%2F"
+  records = "${local.entries}stdout\""
+  system  = "${local.entries}varlog%2Fsystem\""
 
-  requests = "jsonPayload.kind=(\"prediction\" OR \"rejection\" OR \"failure\")"
+  answered = "${local.records} AND jsonPayload.kind=\"prediction\""
+  requests = "${local.records} AND jsonPayload.kind=(\"prediction\" OR \"rejection\" OR \"failure\")"
 
   # In milliseconds. The goal is a bound of its own, so that whether it is kept is counted and not guessed.
   latency_bounds = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000]
@@ -18,13 +17,8 @@ locals {
   counters = {
     exits = {
       description = "Instances that ended though nobody told them to"
-      filter = join(" AND ", [
-        "resource.type=\"cloud_run_revision\"",
-        "resource.labels.service_name=\"${var.name}\"",
-        "logName=\"projects/${var.project}/logs/run.googleapis.com%2Fvarlog%2Fsystem\"",
-        "textPayload=~\"Container called exit|terminated on signal|[Mm]emory limit of .* exceeded|LIVENESS .*probe failed\"",
-      ])
-      labels = {}
+      filter      = "${local.system} AND textPayload=~\"Container called exit|terminated on signal|[Mm]emory limit of .* exceeded|LIVENESS .*probe failed\""
+      labels      = {}
     }
     load_failures = {
       description = "Loads of the pinned version that failed"
@@ -38,53 +32,45 @@ locals {
     }
     requests = {
       description = "Requests by outcome and version; outcome is answered or the error code"
-      filter      = "${local.records} AND ${local.requests}"
+      filter      = local.requests
       labels      = { outcome = "jsonPayload.outcome", version = "jsonPayload.version" }
     }
   }
 
-  distributions = {
-    cold_loads = {
-      bounds      = local.load_bounds
-      description = "Time of loading the version on a cold start, from import to replay"
-      filter      = "${local.records} AND jsonPayload.kind=\"load\""
-      labels      = { source = "jsonPayload.source", version = "jsonPayload.version" }
-      unit        = "ms"
-      value       = "jsonPayload.total_ms"
-    }
-    predict_ms = {
-      bounds      = local.request_bounds
-      description = "Time of computing an answered request's predictions"
-      filter      = "${local.records} AND jsonPayload.kind=\"prediction\""
-      labels      = { version = "jsonPayload.version" }
-      unit        = "ms"
-      value       = "jsonPayload.predict_ms"
-    }
-    predictions = {
-      bounds      = local.count_bounds
-      description = "Instances of answered requests: their sum is how many predictions were made"
-      filter      = "${local.records} AND jsonPayload.kind=\"prediction\""
-      labels      = { version = "jsonPayload.version" }
-      unit        = "1"
-      value       = "jsonPayload.instances"
-    }
-    total_ms = {
-      bounds      = local.request_bounds
-      description = "Time from a request's first byte in the function to its answer"
-      filter      = "${local.records} AND jsonPayload.kind=\"prediction\""
-      labels      = { version = "jsonPayload.version" }
-      unit        = "ms"
-      value       = "jsonPayload.total_ms"
-    }
-    validate_ms = {
-      bounds      = local.request_bounds
-      description = "Time of checking an answered request's instances"
-      filter      = "${local.records} AND jsonPayload.kind=\"prediction\""
-      labels      = { version = "jsonPayload.version" }
-      unit        = "ms"
-      value       = "jsonPayload.validate_ms"
-    }
+  latencies = {
+    predict_ms  = "Time of computing an answered request's predictions"
+    total_ms    = "Time from a request's first byte in the function to its answer"
+    validate_ms = "Time of checking an answered request's instances"
   }
+
+  distributions = merge(
+    {
+      cold_loads = {
+        bounds      = local.load_bounds
+        description = "Time of loading the version on a cold start, from import to replay"
+        filter      = "${local.records} AND jsonPayload.kind=\"load\""
+        labels      = { source = "jsonPayload.source", version = "jsonPayload.version" }
+        unit        = "ms"
+        value       = "jsonPayload.total_ms"
+      }
+      predictions = {
+        bounds      = local.count_bounds
+        description = "Instances of answered requests: their sum is how many predictions were made"
+        filter      = local.answered
+        labels      = { version = "jsonPayload.version" }
+        unit        = "1"
+        value       = "jsonPayload.instances"
+      }
+    },
+    { for field, description in local.latencies : field => {
+      bounds      = local.request_bounds
+      description = description
+      filter      = local.answered
+      labels      = { version = "jsonPayload.version" }
+      unit        = "ms"
+      value       = "jsonPayload.${field}"
+    } },
+  )
 
   # By which names queries know the metrics, and the label that picks this service.
   metric  = { for name in concat(keys(local.counters), keys(local.distributions)) : name => "logging_googleapis_com:user_${replace(var.name, "-", "_")}_${name}" }

@@ -44,36 +44,12 @@ resource "google_cloud_run_v2_service_iam_member" "uptime" {
   role     = "roles/run.invoker"
 }
 
-resource "google_monitoring_alert_policy" "uptime" {
-  count = var.endpoint.uptime_check ? 1 : 0
-
-  combiner              = "OR"
-  display_name          = "The endpoint cannot be reached (${var.name})"
-  notification_channels = var.channels
-  severity              = "CRITICAL"
-  user_labels           = { model = var.model, owner = local.owner_label }
-
-  alert_strategy {
-    auto_close = "86400s"
-  }
-
-  conditions {
-    display_name = "The endpoint cannot be reached"
-    condition_prometheus_query_language {
-      disable_metric_validation = true
-      duration                  = "300s"
-      evaluation_interval       = "60s"
-      query                     = "min(monitoring_googleapis_com:uptime_check_check_passed{monitored_resource=\"uptime_url\",check_id=\"${google_monitoring_uptime_check_config.main[0].uptime_check_id}\"}) < 1"
-    }
-  }
-
-  documentation {
-    content   = "Google's checkers, from outside, get no answer that says ready.\n\nThe model's owner is ${var.owner}."
-    mime_type = "text/markdown"
-    subject   = "The endpoint cannot be reached: ${var.model}"
-    links {
-      display_name = "Runbook"
-      url          = "${var.runbook}#the-endpoint-cannot-be-reached"
-    }
-  }
+locals {
+  uptime_alerts = { for check in google_monitoring_uptime_check_config.main : "uptime" => {
+    duration = "300s"
+    query    = "min(monitoring_googleapis_com:uptime_check_check_passed{monitored_resource=\"uptime_url\",check_id=\"${check.uptime_check_id}\"}) < 1"
+    severity = "CRITICAL"
+    text     = "Google's checkers, from outside, get no answer that says ready."
+    title    = "The endpoint cannot be reached"
+  } }
 }

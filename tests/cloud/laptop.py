@@ -20,9 +20,9 @@ from pathlib import Path
 import hcl2
 import httpx2
 from google.cloud import run_v2
-from google.oauth2 import service_account
 
 from tests.cloud import oauth
+from tests.cloud.api import run_client
 from tests.cloud.artifactregistry.images import HELLO, copy_function
 from tests.cloud.double import CloudDouble
 from tests.cloud.project import FRESH_APIS
@@ -85,8 +85,10 @@ def show(cloud: CloudDouble, environment: Mapping[str, str], model: str) -> None
     with _step("bucket of the state", "make bootstrap"):
         _run([sys.executable, "infra/bootstrap.py", str(VARIABLES)], environment)
     with _step("the cloud around the models", "terraform apply") as done:
+        applied = False
         try:
             done.append(_apply(environment))
+            applied = True
         except NoTerraform as reason:
             done.append(f"not applied, a bare bucket and service made instead: {reason}")
             _make_bare(cloud, service)
@@ -100,7 +102,7 @@ def show(cloud: CloudDouble, environment: Mapping[str, str], model: str) -> None
         revision = _release(cloud, service, f"{repository}/{model}@{digest}")
         done.append(f"revision {revision.rpartition('/')[2]} is ready")
     url = cloud.resources(SERVICES)[service]["uri"]
-    _say_what_to_try(cloud, url, model, _call(url))
+    _say_what_to_try(cloud, url, model, _call(url), applied=applied)
 
 
 def _apply(environment: Mapping[str, str]) -> str:
@@ -132,14 +134,8 @@ def _make_bare(cloud: CloudDouble, name: str) -> None:
     # Nobody granted an identity of its own anything here, so everything runs as the owner.
     template = run_v2.RevisionTemplate(containers=[container], service_account=oauth.OWNER)
     wanted = run_v2.Service(template=template)
-    _cloud_run(cloud).create_service(parent=parent, service=wanted, service_id=service).result()
-
-
-def _cloud_run(cloud: CloudDouble) -> run_v2.ServicesClient:
-    key = oauth.key_file(oauth.OWNER, cloud.project, cloud.url)
-    credentials = service_account.Credentials.from_service_account_info(key)
-    endpoint = {"api_endpoint": f"{cloud.url}/run"}
-    return run_v2.ServicesClient(credentials=credentials, transport="rest", client_options=endpoint)
+    with run_client(cloud) as client:
+        client.create_service(parent=parent, service=wanted, service_id=service).result()
 
 
 def _terraform(folder: Path, environment: Mapping[str, str], *arguments: str) -> str:
@@ -159,10 +155,10 @@ def _push(cloud: CloudDouble, environment: Mapping[str, str], model: str, store:
 
 def _release(cloud: CloudDouble, name: str, image: str) -> str:
     """Give a service another image; return the name of the revision that serves it."""
-    client = _cloud_run(cloud)
-    service = client.get_service(name=name)
-    service.template.containers[0].image = image
-    revision: str = client.update_service(service=service).result().latest_ready_revision
+    with run_client(cloud) as client:
+        service = client.get_service(name=name)
+        service.template.containers[0].image = image
+        revision: str = client.update_service(service=service).result().latest_ready_revision
     return revision
 
 
@@ -174,24 +170,24 @@ def _call(url: str) -> str:
         return client.post(f"{url}/predict", json=example).text
 
 
-def _say_what_to_try(cloud: CloudDouble, url: str, model: str, answer: str) -> None:
+def _say_what_to_try(cloud: CloudDouble, url: str, model: str, answer: str, *, applied: bool) -> None:
     token = f"$(curl -s '{cloud.url}/_double/token?audience={url}')"
     logs = f"gcloud logging read 'jsonPayload.kind=prediction' --project {cloud.project} --limit 3"
     python = Path(sys.executable).relative_to(ROOT) if Path(sys.executable).is_relative_to(ROOT) else sys.executable
-    store = f"--store gs://{_variable('model_bucket')}"
-    print(f"""
-{model} answers at {url}
-  {answer.strip()}
-
-To try, from another terminal:
-  source {SETTINGS.relative_to(ROOT)}
-  curl -H "Authorization: Bearer {token}" {url}/model
-  curl {url}/model                          # without a token: 403, as Cloud Run has it
-  terraform -chdir={(WORK / "infra").relative_to(ROOT)} plan -var-file={VARIABLES.name}
-  {python} -m lifecycle versions {model} {store}
-  curl -s -X POST {cloud.url}/_double/alerts:evaluate   # which alerts fire
-  curl -s {cloud.url}/_double/   # what else the double can be asked
-  {logs}   # where gcloud is installed""")
+    plan = f"terraform -chdir={(WORK / 'infra').relative_to(ROOT)} plan -var-file={VARIABLES.name}"
+    alerts = f"curl -s -X POST {cloud.url}/_double/alerts:evaluate   # which alerts fire"
+    lines = [
+        f"source {SETTINGS.relative_to(ROOT)}",
+        f'curl -H "Authorization: Bearer {token}" {url}/model',
+        f"curl {url}/model                          # without a token: 403, as Cloud Run has it",
+        *([plan] if applied else []),
+        f"{python} -m lifecycle versions {model} --store gs://{_variable('model_bucket')}",
+        *([alerts] if applied else []),
+        f"curl -s {cloud.url}/_double/   # what else the double can be asked",
+        *([logs] if shutil.which("gcloud") else []),
+    ]
+    print(f"\n{model} answers at {url}\n  {answer.strip()}\n\nTo try, from another terminal:")
+    print("\n".join(f"  {line}" for line in lines), flush=True)
 
 
 @contextlib.contextmanager
