@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,13 @@ import httpx2
 import pytest
 from google.cloud import run_v2
 
-from tests.cloud import CloudDouble
-from tests.cloud.api import run_client
+from tests.cloud import CloudDouble, oauth
+from tests.cloud.api import api_client, run_client
 from tests.cloud.artifactregistry.images import HELLO
+from tests.cloud.cloudkms.service import KEYS, RINGS
+from tests.cloud.cloudkms.service import VERSIONS as KEY_VERSIONS
+from tests.cloud.monitoring.series import Descriptor, Resource, freeze, record_request
+from tests.cloud.monitoring.uptime import CHECKS
 from tests.cloud.project import FRESH_APIS
 from tests.cloud.run.service import SERVICES
 from tests.cloud.terraform import initialise, run_terraform, terraform
@@ -26,6 +30,7 @@ from tests.server import ROOT
 
 PROJECT, REGION, STATE = "pilot-project", "europe-west6", "pilot-state"
 SERVICE = f"projects/{PROJECT}/locations/{REGION}/services/pilot-churn"
+APPLY, DELIVER = (f"pilot-{name}@{PROJECT}.iam.gserviceaccount.com" for name in ("apply", "deliver"))
 IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/pilot/churn"
 VARIABLES: dict[str, Any] = {
     "deletion_protection": False,
@@ -38,24 +43,32 @@ VARIABLES: dict[str, Any] = {
     "runbook": "https://example.com/runbook.md",
     "state_bucket": STATE,
 }
+KEY = f"projects/{PROJECT}/locations/{REGION}/keyRings/keys/cryptoKeys/pilot"
 REPOSITORY = f"projects/{PROJECT}/locations/{REGION}/connections/github/repositories/pilotlight"
 # Everything that can be switched on, at once.
 MORE: dict[str, Any] = {
     "alert_emails": ["oncall@example.com"],
     "budget": {"amount": 100, "billing_account": "012345-6789AB-CDEF01"},
+    "encryption_key": KEY,
     "models": {
         "churn": {
             "invokers": ["user:ann@example.com"],
             "max_instances": 3,
             "retrain_schedule": "0 4 1 * *",
             "settings": {"MAX_INSTANCES": "1000"},
+            "uptime_check": True,
         },
+        "maintenance": {"access": "iap", "invokers": ["group:plant@example.com"]},
         "reviews": {"access": "public"},
     },
     "records_days": 30,
 }
-# Every project has _Default and _Required.
-LEFT = {"logging.projects.locations.buckets"}
+# Every project has the logs' buckets _Default and _Required; the key was there before, and keys are never deleted.
+LEFT = {"logging.projects.locations.buckets", RINGS, KEYS, KEY_VERSIONS}
+CHECK_PASSED = Descriptor(
+    "monitoring.googleapis.com/uptime_check/check_passed", "GAUGE", "BOOL", labels=("check_id", "checker_location")
+)
+NOW, MINUTE, HOUR = 1_900_000_000.0, 60.0, 3600.0
 HARD_CODED = {"openidconnect.googleapis.com"}
 
 
@@ -71,9 +84,10 @@ class Root(NamedTuple):
         """The settings by which terraform finds the double."""
         return {**self.cloud.environment, **self.tripwire.environment}
 
-    def run(self, *arguments: str) -> None:
-        """Run terraform; it must succeed."""
-        run_terraform(self.folder, self.environment, *arguments)
+    def run(self, *arguments: str, account: str = oauth.OWNER) -> None:
+        """Run terraform as somebody; it must succeed."""
+        token = {"GOOGLE_OAUTH_ACCESS_TOKEN": oauth.access_token(account)}
+        run_terraform(self.folder, self.environment | token, *arguments)
 
     def write(self, variables: Mapping[str, Any]) -> None:
         """Say what the environment is from now on."""
@@ -108,6 +122,79 @@ def changes(plan: Mapping[str, Any]) -> dict[str, list[str]]:
     return {address: actions for address, actions in found.items() if actions not in (["no-op"], ["read"])}
 
 
+Happening = Callable[[CloudDouble], None]
+
+
+def requests(every: float, start: float, end: float, status: int = 200, seconds: float = 0.01) -> Happening:
+    """Return the answering of requests at even distances, from `start` to `end` seconds before NOW."""
+
+    def happen(cloud: CloudDouble) -> None:
+        labels = {"service_name": "pilot-churn", "revision_name": "r", "location": REGION, "project_id": PROJECT}
+        resource = Resource("cloud_run_revision", freeze({**labels, "configuration_name": "pilot-churn"}))
+        for index in range(int((start - end) / every) + 1):
+            record_request(cloud.signals.series, resource, NOW - start + index * every, status, seconds)
+
+    return happen
+
+
+def checks(passed: Mapping[str, bool]) -> Happening:
+    """Return a quarter of an hour of an uptime check's results, by the checkers' locations."""
+
+    def happen(cloud: CloudDouble) -> None:
+        (name,) = cloud.resources(CHECKS)
+        resource = Resource("uptime_url", freeze({"project_id": PROJECT, "host": "127.0.0.1"}))
+        for place, value in passed.items():
+            labels = {"check_id": name.rpartition("/")[2], "checker_location": place}
+            for index in range(4):
+                cloud.signals.series.record(CHECK_PASSED, labels, resource, NOW - index * 5 * MINUTE, value)
+
+    return happen
+
+
+def together(*happenings: Happening) -> Happening:
+    """Return several courses of events as one."""
+
+    def happen(cloud: CloudDouble) -> None:
+        for one in happenings:
+            one(cloud)
+
+    return happen
+
+
+A_DAY = requests(MINUTE, 24 * HOUR, 0)
+# 0.5 % of requests may fail and 1 % of answers may be late; fast is 13.44 times that in an hour, slow 2.8 in a day.
+COURSES: dict[str, tuple[Happening, set[str]]] = {
+    "a-healthy-day": (A_DAY, set()),
+    "a-fifth-fails-since-an-hour": (
+        together(A_DAY, requests(5 * MINUTE, HOUR, 0, 500)),
+        {"The availability budget burns fast"},
+    ),
+    "it-failed-an-hour-long-and-stopped": (together(A_DAY, requests(5 * MINUTE, 80 * MINUTE, 20 * MINUTE, 500)), set()),
+    "two-percent-fail-all-day": (
+        together(A_DAY, requests(50 * MINUTE, 24 * HOUR, 0, 500)),
+        {"The availability budget burns slowly"},
+    ),
+    "callers-are-refused": (together(A_DAY, requests(5 * MINUTE, HOUR, 0, 422)), set()),
+    "three-requests-and-all-fail": (requests(MINUTE, 3 * MINUTE, MINUTE, 500), set()),
+    "a-quarter-is-late-since-an-hour": (
+        together(A_DAY, requests(3 * MINUTE, HOUR, 0, seconds=0.5)),
+        {"The latency budget burns fast"},
+    ),
+    "five-percent-are-late-all-day": (
+        together(A_DAY, requests(20 * MINUTE, 24 * HOUR, 0, seconds=0.5)),
+        {"The latency budget burns slowly"},
+    ),
+    "one-checker-gets-no-answer": (
+        together(A_DAY, checks({"eur-belgium": True, "usa-virginia": False, "apac-singapore": True})),
+        set(),
+    ),
+    "two-checkers-get-no-answer": (
+        together(A_DAY, checks({"eur-belgium": True, "usa-virginia": False, "apac-singapore": False})),
+        {"The endpoint cannot be reached"},
+    ),
+}
+
+
 @pytest.mark.xdist_group("infra")
 class TestApply:
     """In this order, on one cloud."""
@@ -131,9 +218,7 @@ class TestApply:
         assert service["template"]["containers"][0]["image"] == HELLO
         assert service["terminalCondition"]["state"] == "CONDITION_SUCCEEDED"
         policy = root.cloud.state.policies[f"//run.googleapis.com/{SERVICE}"]["bindings"]
-        assert {member for binding in policy for member in binding["members"]} == {
-            f"serviceAccount:pilot-deliver@{PROJECT}.iam.gserviceaccount.com"
-        }
+        assert {member for binding in policy for member in binding["members"]} == {f"serviceAccount:{DELIVER}"}
         objectives = root.cloud.resources("monitoring.services.serviceLevelObjectives").values()
         assert sorted(objective["goal"] for objective in objectives) == [0.99, 0.995]
 
@@ -167,13 +252,28 @@ class TestApply:
         root.run("apply", "-auto-approve")
 
     def test_everything_else_can_be_switched_on(self, root: Root) -> None:
-        """Budget, second model, invokers, schedule, e-mails: only additions and updates, then an empty plan."""
+        """Budget, key, models, an uptime check, IAP, e-mails: only additions and updates, by who may apply."""
+        make_key(root.cloud)
         root.write(MORE)
         plan = root.plan()
         assert policies.faults(plan) == []
         assert all(actions in (["create"], ["update"]) for actions in changes(plan).values()), changes(plan)
-        root.run("apply", "plan")
-        root.run("plan", "-detailed-exitcode")
+        root.run("apply", "plan", account=APPLY)
+
+    def test_the_delivering_identity_can_plan(self, root: Root) -> None:
+        """A delivery's plan reads all that there is, under its own identity, and finds nothing to do."""
+        root.run("plan", "-detailed-exitcode", "-lock=false", account=DELIVER)
+
+    @pytest.mark.parametrize("course", COURSES)
+    def test_these_budgets_burn(self, course: str, root: Root) -> None:
+        """After each course of events, those of the goals' alerts and of the uptime check's fire that should."""
+        happen, expected = COURSES[course]
+        root.cloud.signals.series.clear()
+        happen(root.cloud)
+        states = root.cloud.signals.evaluate(NOW)
+        assert [condition.problem for state in states for condition in state.conditions if condition.problem] == []
+        told = {state.name.removesuffix(" (pilot-churn)") for state in states if state.firing}
+        assert {title for title in told if "budget" in title or "reached" in title} == expected
 
     def test_destroy_leaves_nothing(self, root: Root) -> None:
         """After a destroy, only the state's bucket is there; nothing left loopback, nothing was refused."""
@@ -189,6 +289,17 @@ class TestApply:
         }
         assert grants == {}
         assert root.tripwire.hosts <= HARD_CODED
+
+
+def make_key(cloud: CloudDouble) -> None:
+    """Make the key that the bucket and the dataset are to be encrypted with."""
+    cloud.state.enabled.add("cloudkms.googleapis.com")
+    ring, _, key = KEY.partition("/cryptoKeys/")
+    location, _, name = ring.partition("/keyRings/")
+    with api_client(cloud, "cloudkms", "v1") as kms:
+        rings = kms.projects().locations().keyRings()
+        rings.create(parent=location, keyRingId=name, body={}).execute()
+        rings.cryptoKeys().create(parent=ring, cryptoKeyId=key, body={"purpose": "ENCRYPT_DECRYPT"}).execute()
 
 
 def release(root: Root) -> None:
@@ -240,7 +351,7 @@ INPUTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
         },
     ),
     "encryption_key": (
-        {"encryption_key": f"projects/{PROJECT}/locations/{REGION}/keyRings/r/cryptoKeys/k"},
+        {"encryption_key": KEY},
         {
             r"google_storage_bucket\.models": {"update"},
             r"google_bigquery_dataset\.records": {"update"},

@@ -42,14 +42,16 @@ resource "google_cloud_run_v2_service_iam_member" "uptime" {
   member   = "serviceAccount:service-${var.project_number}@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
   name     = google_cloud_run_v2_service.main.name
   role     = "roles/run.invoker"
+
+  depends_on = [google_monitoring_uptime_check_config.main] # which makes the identity
 }
 
 locals {
   uptime_alerts = { for check in google_monitoring_uptime_check_config.main : "uptime" => {
     duration = "300s"
-    query    = "min(monitoring_googleapis_com:uptime_check_check_passed{monitored_resource=\"uptime_url\",check_id=\"${check.uptime_check_id}\"}) < 1"
+    query    = "sum(1 - monitoring_googleapis_com:uptime_check_check_passed{monitored_resource=\"uptime_url\",check_id=\"${check.uptime_check_id}\"}) >= 2"
     severity = "CRITICAL"
-    text     = "Google's checkers, from outside, get no answer that says ready."
+    text     = "Two of Google's checkers or more, from outside, get no answer that says ready."
     title    = "The endpoint cannot be reached"
   } }
 }

@@ -55,8 +55,13 @@ def answer(request: Request) -> Response:
         return json_response({"error": "invalid_grant", "error_description": str(error)}, 400)
     if audience := claims.get("target_audience"):
         return json_response({"id_token": identity_token(claims["iss"], audience)})
-    token = identity_token(claims["iss"], ISSUER)
+    token = access_token(claims["iss"])
     return json_response({"access_token": token, "expires_in": LIFETIME_SECONDS, "token_type": "Bearer"})
+
+
+def access_token(email: str) -> str:
+    """Return a token with which an account calls Google's APIs."""
+    return identity_token(email, ISSUER)
 
 
 def identity_token(email: str, audience: str, lifetime_seconds: int = LIFETIME_SECONDS) -> str:

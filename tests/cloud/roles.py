@@ -33,6 +33,11 @@ _NOT_BASIC += ("run.routes.invoke", "iam.serviceAccounts.sign*", "iam.serviceAcc
 ROLES: dict[str, tuple[str, ...]] = {
     "roles/artifactregistry.admin": ("artifactregistry.*",),
     "roles/artifactregistry.reader": _REGISTRY_READ,
+    "roles/artifactregistry.repoAdmin": (
+        *_REGISTRY_READ,
+        *_of("artifactregistry.repositories", "deleteArtifacts", "uploadArtifacts"),
+        *_of("artifactregistry", "files.*", "packages.*", "tags.*", "versions.*"),
+    ),
     "roles/artifactregistry.writer": (
         *_REGISTRY_READ,
         "artifactregistry.repositories.uploadArtifacts",
@@ -47,6 +52,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/bigquery.dataOwner": ("bigquery.datasets.*", "bigquery.tables.*"),
     "roles/bigquery.dataViewer": _TABLE_READ,
     "roles/bigquery.jobUser": ("bigquery.jobs.create", *PROJECT_READ),
+    "roles/billing.costsManager": ("billing.budgets.*",),
     "roles/cloudbuild.builds.approver": (*_of("cloudbuild.builds", "approve", *READ), *PROJECT_READ),
     "roles/cloudbuild.builds.builder": (
         *_of("cloudbuild.builds", "create", "get", "list", "update"),
@@ -59,16 +65,19 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "roles/cloudbuild.builds.editor": (*_of("cloudbuild.builds", "create", "get", "list", "update"), *PROJECT_READ),
     "roles/cloudbuild.builds.viewer": (*_of("cloudbuild.builds", *READ), *PROJECT_READ),
+    "roles/cloudkms.admin": tuple(f"cloudkms.{kind}.*" for kind in ("cryptoKeys", "importJobs", "keyRings")),
     "roles/cloudkms.cryptoKeyEncrypterDecrypter": _of("cloudkms.cryptoKeyVersions", "useToDecrypt", "useToEncrypt"),
     "roles/cloudscheduler.admin": ("cloudscheduler.*", *PROJECT_READ),
     "roles/cloudscheduler.jobRunner": ("cloudscheduler.jobs.run", *PROJECT_READ),
     "roles/cloudscheduler.viewer": (*_of("cloudscheduler.*", *READ), *PROJECT_READ),
+    "roles/iam.securityReviewer": ("*.getIamPolicy", "*.list"),
     "roles/iam.serviceAccountAdmin": _of("iam.serviceAccounts", "create", "delete", "disable", "enable", *READ)
     + _of("iam.serviceAccounts", "getIamPolicy", "setIamPolicy", "update"),
     "roles/iam.serviceAccountTokenCreator": _of(
         "iam.serviceAccounts", "get", "getAccessToken", "getOpenIdToken", "implicitDelegation", "list", "sign*"
     ),
     "roles/iam.serviceAccountUser": (*_of("iam.serviceAccounts", "actAs", *READ), *PROJECT_READ),
+    "roles/iap.admin": _of("iap.*", "getIamPolicy", "setIamPolicy", "getSettings", "updateSettings"),
     "roles/iap.httpsResourceAccessor": ("iap.webServiceVersions.accessViaIAP",),
     "roles/logging.admin": ("logging.*",),
     "roles/logging.configWriter": tuple(
@@ -89,6 +98,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/pubsub.publisher": ("pubsub.topics.publish",),
     "roles/pubsub.subscriber": ("pubsub.subscriptions.consume", "pubsub.topics.attachSubscription"),
     "roles/pubsub.viewer": _of("pubsub.*", *READ),
+    "roles/resourcemanager.projectIamAdmin": _of("resourcemanager.projects", "get", "getIamPolicy", "setIamPolicy"),
     "roles/run.admin": ("run.*",),
     "roles/run.developer": (*_RUN_READ, *_of("run.*", *_CHANGE), "run.jobs.run", "run.jobs.runWithOverrides"),
     "roles/run.invoker": ("run.jobs.run", "run.routes.invoke"),
@@ -96,6 +106,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/secretmanager.admin": ("secretmanager.*",),
     "roles/secretmanager.secretAccessor": ("secretmanager.versions.access", *PROJECT_READ),
     "roles/secretmanager.viewer": _of("secretmanager.*", "get", "getIamPolicy", "list"),
+    "roles/serviceusage.serviceUsageAdmin": _of("serviceusage", "operations.*", "quotas.*", "services.*"),
     "roles/storage.admin": ("storage.*",),
     "roles/storage.legacyBucketOwner": _of("storage.buckets", "get", "getIamPolicy", "setIamPolicy", "update")
     + _of("storage.objects", "create", "delete", "list"),
@@ -127,6 +138,7 @@ KINDS = {
 EXCEPTIONS = {
     "bigquery.jobs.query": "bigquery.jobs.create",
     "bigquery.jobs.insert": "bigquery.jobs.create",
+    "bigquery.projects.getServiceAccount": "bigquery.jobs.create",
     "bigquery.tabledata.insertAll": "bigquery.tables.updateData",
     "bigquery.tabledata.list": "bigquery.tables.getData",
     "cloudbuild.builds.cancel": "cloudbuild.builds.update",

@@ -89,7 +89,7 @@ RULES: tuple[Callable[[list[Resource], Mapping[str, str]], Faults], ...] = (
 
 
 def _resources(module: Mapping[str, Any]) -> Iterator[Resource]:
-    yield from module.get("resources", [])
+    yield from (resource for resource in module.get("resources", []) if resource["mode"] == "managed")
     for child in module.get("child_modules", []):
         yield from _resources(child)
 

@@ -26,11 +26,18 @@ def _over(big_query: BigQuery, answer: Answer) -> Behaviour:
     return lambda project, call: answer(big_query, project, call)
 
 
+def _service_account(big_query: BigQuery, project: Project, call: Call) -> Json:
+    """Name the agent that encrypts for a project; every project has it."""
+    email = f"bq-{project.number}@bigquery-encryption.iam.gserviceaccount.com"
+    return {"kind": "bigquery#getServiceAccountResponse", "email": email}
+
+
 ANSWERS: dict[str, Answer] = {
     "bigquery.jobs.get": queries.get,
     "bigquery.jobs.getQueryResults": queries.get_results,
     "bigquery.jobs.insert": queries.insert,
     "bigquery.jobs.query": queries.query,
+    "bigquery.projects.getServiceAccount": _service_account,
     "bigquery.tabledata.insertAll": streamed.insert_all,
     "bigquery.tabledata.list": streamed.list_rows,
 }

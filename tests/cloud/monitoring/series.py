@@ -16,7 +16,7 @@ from tests.cloud.logging import extract
 from tests.cloud.schemas import Json
 
 MetricKind = Literal["DELTA", "GAUGE"]
-ValueType = Literal["INT64", "DOUBLE", "DISTRIBUTION"]
+ValueType = Literal["BOOL", "INT64", "DOUBLE", "DISTRIBUTION"]
 Labels = tuple[tuple[str, str], ...]
 RUN = "run.googleapis.com/"
 

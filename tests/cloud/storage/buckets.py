@@ -6,9 +6,9 @@ import re
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.cloud import pages
+from tests.cloud import access, pages
 from tests.cloud.discovery import Call
-from tests.cloud.errors import conflict, invalid
+from tests.cloud.errors import conflict, denied, invalid
 from tests.cloud.schemas import Json
 from tests.cloud.storage import policies, preconditions
 from tests.cloud.storage.resources import BUCKET_READ_ONLY, bucket_resource, patched, writable
@@ -35,7 +35,8 @@ def insert(state: State, call: Call) -> Json:
 def create(state: State, project: str, body: Json) -> Bucket:
     """Make a bucket from a resource as a client sends it.
 
-    Raises CloudError: 400 for a name that no bucket can have, 409 for one that a bucket has.
+    Raises CloudError: 400 for a name that no bucket can have, 409 for one that a bucket has, 403 for a key that Cloud
+    Storage may not use.
     """
     name = body["name"]
     if not NAME.fullmatch(name) or name.startswith("goog"):
@@ -49,6 +50,7 @@ def create(state: State, project: str, body: Json) -> Bucket:
         raise conflict("Your previous request to create the named bucket succeeded and you already own it.")
     moment = now()
     fields = _completed(_located(body), {}, moment)
+    _check_key(state, fields)
     uniform = fields["iamConfiguration"]["uniformBucketLevelAccess"]["enabled"]
     bucket = Bucket(name, project, state.next_generation(), fields, moment, moment)
     state.buckets[name] = bucket
@@ -100,10 +102,24 @@ def _change(state: State, call: Call, changed: Any) -> Json:
     preconditions.of(call).check_write(bucket)
     moment = now()
     fixed = {name: bucket.fields[name] for name in ("location", "locationType")}
-    bucket.fields = _completed({**changed(bucket), **fixed}, bucket.fields, moment)
+    fields = _completed({**changed(bucket), **fixed}, bucket.fields, moment)
+    _check_key(state, fields)
+    bucket.fields = fields
     bucket.metageneration += 1
     bucket.updated = moment
     return bucket_resource(bucket, call.request.root)
+
+
+def _check_key(state: State, fields: Json) -> None:
+    """Refuse a default key that the project's own Cloud Storage agent may not use."""
+    key = fields.get("encryption", {}).get("defaultKmsKeyName")
+    agent = state.project.agent("gs-project-accounts")
+    use = "cloudkms.cryptoKeyVersions.useToEncrypt"
+    if key and not access.holds(state.project, agent, use, f"//cloudkms.googleapis.com/{key}"):
+        raise denied(
+            "Permission denied on Cloud KMS key. Please ensure that your Cloud Storage service account has been "
+            f"authorized to use this key: {key}, {agent}"
+        )
 
 
 def _located(body: Json) -> Json:
