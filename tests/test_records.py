@@ -19,7 +19,7 @@ PROJECT, REGION, PREFIX, MODEL = "local-project", "europe-west6", "pilot", "bina
 RECORDS = unquoted(resources(INFRA)["google_bigquery_table", "records"]["table_id"])
 HOUSE = {"projectId": PROJECT, "datasetId": "pilot_records"}
 ORIGIN = Origin(PROJECT, REGION, f"{PREFIX}-{MODEL}", f"{PREFIX}-{MODEL}-00001-abc", "0a1b")
-STRANGER = Origin(PROJECT, REGION, "shop-binary", "shop-binary-00001-abc", "0a1b")
+STRANGER = Origin(PROJECT, REGION, f"{PREFIX}-eu-binary", f"{PREFIX}-eu-binary-00001-abc", "0a1b")
 
 
 @pytest.fixture
@@ -61,14 +61,14 @@ def rendered(name: str) -> str:
     """Return a template of infra/ as Terraform fills it in."""
     table = f"{PROJECT}.{HOUSE['datasetId']}.{RECORDS}"
     text = (INFRA / name).read_text(encoding="utf-8")
-    return text.replace("${table}", table).replace("${model}", MODEL)
+    return text.replace("${table}", table).replace("${model}", MODEL).replace("${service}", f"{PREFIX}-{MODEL}")
 
 
 def sink_filter() -> str:
     """Return the filter of infra/'s sink."""
     declared = resources(INFRA)["google_logging_project_sink", "records"]["filter"]
     (text,) = re.findall(r"<<-EOT\n(.*)\n *EOT", declared, re.DOTALL)
-    filled: str = text.replace("${var.project}", PROJECT).replace("${var.prefix}", PREFIX)
+    filled: str = text.replace("${var.project}", PROJECT).replace("${local.services}", f'"{PREFIX}-{MODEL}"')
     assert "${" not in filled
     return filled
 
@@ -128,7 +128,7 @@ def test_records_fit_the_table_as_it_is(cloud: CloudDouble, server: Server) -> N
 
 
 def test_other_services_records_stay_out(cloud: CloudDouble, server: Server) -> None:
-    """A service whose name does not start with the prefix is not ours, whatever it prints."""
+    """A service that no model of ours names is not ours, whatever it prints and whatever its name begins with."""
     predict(server)
     hand_over(cloud, server, STRANGER)
     assert ask(cloud, f"SELECT COUNT(*) AS n FROM {RECORDS}") == [{"n": "0"}]
