@@ -11,7 +11,7 @@ from tests.cloud import CloudDouble
 from tests.cloud.api import api_client
 from tests.cloud.logging.entries import Origin
 from tests.cloud.schemas import Json
-from tests.infra.code import INFRA, resources, unquoted
+from tests.infra.code import INFRA, resources, unquoted, view_query
 from tests.server import Server
 from tests.test_endpoint import GOOD
 
@@ -38,7 +38,8 @@ def declare(bigquery: Any, logging: Any) -> None:
     fields = json.loads((INFRA / "records.schema.json").read_text(encoding="utf-8"))
     partitioned = {"type": "DAY", "field": "timestamp"}
     put(bigquery, RECORDS, schema={"fields": fields}, timePartitioning=partitioned)
-    put(bigquery, MODEL, view={"query": rendered("predictions.sql"), "useLegacySql": False})
+    query = view_query(f"{PROJECT}.{HOUSE['datasetId']}.{RECORDS}", f"{PREFIX}-{MODEL}", MODEL)
+    put(bigquery, MODEL, view={"query": query, "useLegacySql": False})
     sink = {
         "name": f"{PREFIX}-records",
         "destination": f"bigquery.googleapis.com/projects/{PROJECT}/datasets/{HOUSE['datasetId']}",
@@ -55,13 +56,6 @@ def declare(bigquery: Any, logging: Any) -> None:
 def put(bigquery: Any, name: str, **fields: Any) -> None:
     """Make a table or view."""
     bigquery.tables().insert(**HOUSE, body={"tableReference": {**HOUSE, "tableId": name}, **fields}).execute()
-
-
-def rendered(name: str) -> str:
-    """Return a template of infra/ as Terraform fills it in."""
-    table = f"{PROJECT}.{HOUSE['datasetId']}.{RECORDS}"
-    text = (INFRA / name).read_text(encoding="utf-8")
-    return text.replace("${table}", table).replace("${model}", MODEL).replace("${service}", f"{PREFIX}-{MODEL}")
 
 
 def sink_filter() -> str:
