@@ -5,20 +5,21 @@ SHELL := /bin/bash
 PYTHON ?= python3
 MODEL ?= churn
 PORT ?= 8080
+CLOUD_PORT ?= 8600
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PINNED := build/pins/$(MODEL)
 ENVIRONMENT ?= dev
 VARIABLES := infra/$(ENVIRONMENT).tfvars
-STATE = $(shell sed -n 's/^state_bucket *= *"\([^"]*\)".*/\1/p' $(VARIABLES))
+SAID = $(shell sed -n 's/^$(1) *= *"\([^"]*\)".*/\1/p' $(VARIABLES) 2>/dev/null)
 TERRAFORM = terraform -chdir=infra
 
 # One version of each package for every supported Python, so that what is proved is what serves.
 LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
-.PHONY: help serve test lint format types check lock bench load clients clean bootstrap init plan apply cloud
+.PHONY: help serve test lint format types check lock bench load clients clean bootstrap init plan apply outputs cloud
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -57,20 +58,27 @@ clients: $(READY) ## Make environments of other people's clients, which docs/dia
 	@$(BIN)/python -m tests.clients
 
 cloud: $(READY) ## Show the whole product on this machine: Terraform, training, release and calls on a local Google Cloud
-	@$(BIN)/python -m tests.cloud.laptop --model $(MODEL)
+	@$(BIN)/python -m tests.cloud.laptop --model $(MODEL) --port $(CLOUD_PORT)
 
 bootstrap: $(READY) ## Make the bucket of Terraform's state for ENVIRONMENT (infra/ENVIRONMENT.tfvars)
 	@$(BIN)/python infra/bootstrap.py $(VARIABLES)
 
 init:
-	@test -n "$(STATE)" || { echo "$(VARIABLES) does not say state_bucket."; exit 1; }
-	@$(TERRAFORM) init -input=false -reconfigure -backend-config=bucket=$(STATE) >/dev/null
+	@test -f $(VARIABLES) || { echo "There is no $(VARIABLES); the environments are: $(notdir $(basename $(wildcard infra/*.tfvars)))."; exit 1; }
+	@test "$(call SAID,environment)" = "$(ENVIRONMENT)" \
+		|| { echo "$(VARIABLES) says environment = \"$(call SAID,environment)\", not \"$(ENVIRONMENT)\": is it a copy that still names another's project and buckets?"; exit 1; }
+	@test -n "$(call SAID,state_bucket)" || { echo "$(VARIABLES) does not say state_bucket."; exit 1; }
+	@$(TERRAFORM) init -input=false -reconfigure -backend-config=bucket=$(call SAID,state_bucket) >/dev/null \
+		|| { echo "Is there no bucket yet? make bootstrap ENVIRONMENT=$(ENVIRONMENT)"; exit 1; }
 
 plan: init ## Show what Terraform would change in ENVIRONMENT; changes nothing
 	@$(TERRAFORM) plan -input=false -lock=false -var-file=$(ENVIRONMENT).tfvars
 
 apply: init ## Apply infra/ to ENVIRONMENT, after asking
 	@$(TERRAFORM) apply $(ASK) -var-file=$(ENVIRONMENT).tfvars
+
+outputs: init $(READY) ## Show ENVIRONMENT's addresses, calls and dashboards, ready to be pasted
+	@$(TERRAFORM) output -json | $(BIN)/python infra/outputs.py
 
 lint: $(READY) ## Check format and style
 	@$(BIN)/ruff format --check .

@@ -203,6 +203,10 @@ variable "models" {
     error_message = "retrain_schedule has the five fields of cron: minute, hour, day of the month, month, day of the week, such as \"0 4 1 * *\" (UTC)."
   }
   validation {
+    condition     = alltrue([for model in values(var.models) : model.retrain_schedule == null || var.repository != null])
+    error_message = "A retrain_schedule starts a build of the repository: name it in the variable repository."
+  }
+  validation {
     condition     = alltrue([for model in values(var.models) : model.hash_key_secret == null || can(regex("^projects/[^/]+/secrets/[^/]+$", model.hash_key_secret))])
     error_message = "hash_key_secret is called projects/PROJECT/secrets/SECRET; its latest version is read."
   }

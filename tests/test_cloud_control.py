@@ -954,7 +954,7 @@ class TestDouble:
 
     def test_a_time_that_is_none_is_refused(self, http: httpx2.Client) -> None:
         """A body that is no such JSON, or names no time, is the asker's mistake."""
-        for body in (b"[]", b"{", b'{"at": "noon"}'):
+        for body in (b"[]", b"{", b'{"at": "noon"}', b'{"when": "2026-01-01T00:00:00Z"}'):
             assert http.post("/_double/alerts:evaluate", content=body).status_code == 400
 
 

@@ -66,7 +66,9 @@ def policy(**condition: Any) -> dict[str, Any]:
 
 def evaluate(api: httpx2.Client, **body: str) -> list[dict[str, Any]]:
     """Return the states of the project's alert policies."""
-    states: list[dict[str, Any]] = answer(api.post("/_double/alerts:evaluate", json=body))
+    answered = answer(api.post("/_double/alerts:evaluate?all=true", json=body))
+    states: list[dict[str, Any]] = answered["states"]
+    assert answered["firing"] == [state["name"] for state in states if state["firing"]]
     return states
 
 

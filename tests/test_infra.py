@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import hcl2
 import pytest
 
 from function.contract import FeedbackRecord, LoadRecord, RecordExtras, RequestRecord
@@ -79,6 +80,18 @@ def test_no_rule_of_a_variable_is_left_out() -> None:
     expected = re.findall(r"expect_failures = \[(.+?)\]", tests)
     runs = Counter(name.removeprefix("var.") for line in expected for name in line.split(", "))
     assert runs == +rules
+
+
+@pytest.mark.parametrize("path", sorted(code.INFRA.glob("*.tfvars")), ids=lambda path: path.stem)
+def test_an_environments_file_says_only_what_there_is(path: Path) -> None:
+    """Terraform drops an attribute of a model that it does not know without a word, so a misspelt one is found here."""
+    said = hcl2.loads(path.read_text(encoding="utf-8"))
+    assert {name for name in said if not name.startswith("__")} <= set(code.named(code.INFRA, "variable"))
+    assert code.unquoted(said["environment"]) == path.stem
+    known = {attribute.name for attribute in code.model_attributes()}
+    for name, model in said["models"].items():
+        unknown = {attribute for attribute in model if not attribute.startswith("__")} - known
+        assert not unknown, f"{path.name}: {name} says {sorted(unknown)}, which nothing reads"
 
 
 def test_every_rule_says_what_is_allowed() -> None:

@@ -14,9 +14,10 @@ import pytest
 from google.cloud import run_v2
 
 from infra.bootstrap import APIS
-from tests.cloud import CloudDouble, oauth
+from tests.cloud import CloudDouble, given, oauth
 from tests.cloud.api import api_client, run_client
 from tests.cloud.artifactregistry.images import HELLO
+from tests.cloud.cloudbuild.repositories import CONNECTIONS, REPOSITORIES
 from tests.cloud.cloudkms.service import KEYS, RINGS
 from tests.cloud.cloudkms.service import VERSIONS as KEY_VERSIONS
 from tests.cloud.monitoring.series import Descriptor, Resource, freeze, record_request
@@ -63,10 +64,11 @@ MORE: dict[str, Any] = {
         "reviews": {"access": "public"},
     },
     "records_days": 30,
+    "repository": {"name": REPOSITORY},
 }
-# Every project has the logs' buckets _Default and _Required; the key was there before, and keys are never deleted.
+# Every project has the logs' buckets _Default and _Required; the key and the connection were there before.
 BY_HAND = (KEY, "billingAccounts/012345-6789AB-CDEF01")
-LEFT = {"logging.projects.locations.buckets", RINGS, KEYS, KEY_VERSIONS}
+LEFT = {"logging.projects.locations.buckets", RINGS, KEYS, KEY_VERSIONS, CONNECTIONS, REPOSITORIES}
 CHECK_PASSED = Descriptor(
     "monitoring.googleapis.com/uptime_check/check_passed", "GAUGE", "BOOL", labels=("check_id", "checker_location")
 )
@@ -294,19 +296,13 @@ class TestApply:
 
 
 def let_apply(cloud: CloudDouble) -> None:
-    """Make the key for bucket and dataset, and let the applying identity at it and at the account that pays.
-
-    Both lie outside of what Terraform makes: a person does this.
-    """
-    cloud.state.enabled.add("cloudkms.googleapis.com")
-    ring, _, key = KEY.partition("/cryptoKeys/")
-    location, _, name = ring.partition("/keyRings/")
+    """Make what a person makes before: connection and key, and the applying identity's rights to key and budget."""
+    given.give_repository(cloud, REPOSITORY)
+    given.give_key(cloud, KEY)
     with api_client(cloud, "cloudkms", "v1") as kms:
-        rings = kms.projects().locations().keyRings()
-        rings.create(parent=location, keyRingId=name, body={}).execute()
-        rings.cryptoKeys().create(parent=ring, cryptoKeyId=key, body={"purpose": "ENCRYPT_DECRYPT"}).execute()
         grant = {"bindings": [{"role": "roles/cloudkms.admin", "members": [f"serviceAccount:{APPLY}"]}]}
-        rings.cryptoKeys().setIamPolicy(resource=KEY, body={"policy": grant}).execute()
+        keys = kms.projects().locations().keyRings().cryptoKeys()
+        keys.setIamPolicy(resource=KEY, body={"policy": grant}).execute()
     payer = f"//billingbudgets.googleapis.com/billingAccounts/{MORE['budget']['billing_account']}"
     costs = [{"role": "roles/billing.costsManager", "members": [f"serviceAccount:{APPLY}"]}]
     cloud.state.policies[payer] = {"version": 1, "bindings": costs}
@@ -453,6 +449,9 @@ MODEL_INPUTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
     ),
 }
 OF_A_MODEL = {f"models.{name}": ({"models": {"churn": one}}, may) for name, (one, may) in MODEL_INPUTS.items()}
+# A schedule starts builds, so it comes with the repository.
+OF_A_MODEL["models.retrain_schedule"][0].update(INPUTS["repository"][0])
+OF_A_MODEL["models.retrain_schedule"][1].update(INPUTS["repository"][1])
 ALL_INPUTS = {**INPUTS, **OF_A_MODEL}
 
 

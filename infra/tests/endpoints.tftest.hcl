@@ -93,7 +93,8 @@ run "one_model" {
 
 run "two_models" {
   variables {
-    models = { churn = {}, reviews = { retrain_schedule = "0 4 1 * *" } }
+    models     = { churn = {}, reviews = { retrain_schedule = "0 4 1 * *" } }
+    repository = { name = "projects/pilot-project/locations/europe-west6/connections/c/repositories/r" }
   }
   assert {
     condition     = keys(output.urls) == ["churn", "reviews"] && keys(google_bigquery_table.predictions) == ["churn", "reviews"]

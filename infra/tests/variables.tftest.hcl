@@ -27,9 +27,8 @@ run "name" {
     alert_channels = ["oncall@example.com"]
     alert_emails   = ["somebody"]
     models         = { Churn = {} }
-    region         = "europe-west6-a"
   }
-  expect_failures = [var.alert_channels, var.alert_emails, var.models, var.region]
+  expect_failures = [var.alert_channels, var.alert_emails, var.models]
 }
 
 run "without_recipe" {
@@ -77,19 +76,17 @@ run "ingress" {
   variables {
     models       = { churn = { ingress = "vpc" } }
     records_days = 0
-    repository   = { name = "projects/p/locations/us-central1/connections/c/repositories/r" }
   }
-  expect_failures = [var.models, var.records_days, var.repository]
+  expect_failures = [var.models, var.records_days]
 }
 
 run "cpu" {
   command = plan
   variables {
-    models     = { churn = { cpu = 0.5 } }
-    repository = { name = "projects/p/locations/europe-west6/connections/c/repositories/r", type = "GIT" }
-    runbook    = "docs/runbook.md"
+    models  = { churn = { cpu = 0.5 } }
+    runbook = "docs/runbook.md"
   }
-  expect_failures = [var.models, var.repository, var.runbook]
+  expect_failures = [var.models, var.runbook]
 }
 
 run "memory" {
@@ -141,10 +138,19 @@ run "silence" {
   expect_failures = [var.models]
 }
 
+run "schedule_of_nothing" {
+  command = plan
+  variables {
+    models = { churn = { retrain_schedule = "0 4 1 * *" } }
+  }
+  expect_failures = [var.models]
+}
+
 run "schedule" {
   command = plan
   variables {
-    models = { churn = { retrain_schedule = "0 24 1 * *" } }
+    repository = { name = "projects/p/locations/europe-west6/connections/c/repositories/r" }
+    models     = { churn = { retrain_schedule = "0 24 1 * *" } }
   }
   expect_failures = [var.models]
 }
@@ -200,10 +206,28 @@ run "name_length" {
   expect_failures = [var.models]
 }
 
+# Of variables that another's rules look at, models are not looked at where they are wrong.
 run "prefix" {
   command = plan
   variables {
     prefix = "Pilot"
+    region = "europe-west6-a"
   }
-  expect_failures = [var.prefix] # models are not looked at then
+  expect_failures = [var.prefix, var.region]
+}
+
+run "repository" {
+  command = plan
+  variables {
+    repository = { name = "projects/p/locations/us-central1/connections/c/repositories/r" }
+  }
+  expect_failures = [var.repository]
+}
+
+run "repository_type" {
+  command = plan
+  variables {
+    repository = { name = "projects/p/locations/europe-west6/connections/c/repositories/r", type = "GIT" }
+  }
+  expect_failures = [var.repository]
 }

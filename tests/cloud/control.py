@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from tests.cloud import oauth
 from tests.cloud.errors import CloudError, invalid, not_found
@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 PREFIX = "/_double/"
-AT: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
+
+
+class Moment(BaseModel):
+    """When something is asked about; now, unless said."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: str | None = None
+
+
+MOMENT = TypeAdapter(Moment)
 RULES: TypeAdapter[Fault | list[Fault]] = TypeAdapter(Fault | list[Fault])
 
 
@@ -83,10 +93,12 @@ def _clear_requests(cloud: CloudDouble, request: Request) -> Response:
 
 
 def _evaluate_alerts(cloud: CloudDouble, request: Request) -> Response:
-    """Say which alert policies fire, now or at the time in the body: {"at": "2026-01-01T12:00:00Z"}."""
-    at = _read(AT, request.body or b"{}").get("at")
-    states = cloud.signals.evaluate(read_moment(at, cloud.signals.now()))
-    return json_response([state.as_json() for state in states])
+    """Say which alert policies fire, and why; ?all=true: of all; {"at": "2026-01-01T12:00:00Z"}: at another time."""
+    moment = read_moment(_read(MOMENT, request.body or b"{}").at, cloud.signals.now())
+    states = cloud.signals.evaluate(moment)
+    everything = dict(request.query).get("all") == "true"
+    shown = [state.as_json() for state in states if state.firing or everything]
+    return json_response({"firing": [state.name for state in states if state.firing], "states": shown})
 
 
 def _make_token(cloud: CloudDouble, request: Request) -> Response:
@@ -110,7 +122,8 @@ def _read(form: TypeAdapter[Value], body: bytes) -> Value:
     try:
         return form.validate_json(body)
     except ValidationError as fault:
-        raise invalid(str(fault)) from None
+        faults = (f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in fault.errors())
+        raise invalid("; ".join(dict.fromkeys(faults))) from None
 
 
 def _text(text: str) -> Response:

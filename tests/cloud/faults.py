@@ -85,8 +85,10 @@ class _Rule:
             return False
         if self.left is None:
             return True
+        if not self.left:
+            return False
         self.left -= 1
-        return self.left >= 0
+        return True
 
 
 class Faults:

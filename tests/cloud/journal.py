@@ -53,8 +53,8 @@ class Journal:
         return self.of(method)
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Return every request as JSON."""
-        return [asdict(entry) for entry in self]
+        """Return every request as JSON, without the tokens that it bore."""
+        return [_as_json(entry) for entry in self]
 
     def __iter__(self) -> Iterator[Entry]:
         with self._changed:
@@ -63,3 +63,8 @@ class Journal:
     def __len__(self) -> int:
         with self._changed:
             return len(self._entries)
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
+    headers = {name: value for name, value in entry.headers.items() if name.lower() != "authorization"}
+    return {**asdict(entry), "headers": headers, "principal": entry.principal or "the owner"}

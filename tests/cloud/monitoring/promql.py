@@ -175,6 +175,8 @@ def _cumulative(series: Series, times: list[float]) -> list[Sample]:
 
 
 def _histogram(series: Series, name: str, labels: dict[str, str], times: list[float]) -> list[Line]:
+    if not times:
+        return []
     grown = _grown(series, times)
     lines = [
         (f"{name}_bucket", {**labels, "le": _number(bound)}, _column(times, [counts[index] for counts, _ in grown]))
