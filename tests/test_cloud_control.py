@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -227,6 +228,11 @@ def changed(base: Json, **fields: Any) -> Json:
     return {**base, **fields}
 
 
+def with_variable(name: str, value: str) -> Json:
+    """Return a service of Cloud Run whose container has an environment variable."""
+    return {"template": {"containers": [{"image": "x", "env": [{"name": name, "value": value}]}]}}
+
+
 def limited(**limits: str) -> Json:
     """Return a service of Cloud Run whose container has these limits."""
     return {"template": {"containers": [{"image": "x", "resources": {"limits": limits}}]}}
@@ -369,6 +375,24 @@ class TestRefusals:
                 "INVALID_ARGUMENT",
                 "reserved",
                 id="run-reserved-variable",
+            ),
+            *(
+                pytest.param(f"{SERVICES}?serviceId=churn", with_variable(name, value), 400, *rest, id=f"run-env-{id_}")
+                for id_, name, value, *rest in (
+                    ("empty", "", "1", "INVALID_ARGUMENT", "''"),
+                    ("equals-sign", "A=B", "1", "INVALID_ARGUMENT", "A=B"),
+                    ("reserved-prefix", "X_GOOGLE_A", "1", "INVALID_ARGUMENT", "reserved"),
+                    ("nul-in-name", "A\0", "1", "INVALID_ARGUMENT", "A"),
+                    ("nul-in-value", "A", "a\0b", "INVALID_ARGUMENT", "NUL"),
+                )
+            ),
+            pytest.param(
+                f"{SERVICES}?serviceId=churn",
+                {"template": {"containers": [{"image": "x", "args": ["\0"]}]}},
+                400,
+                "INVALID_ARGUMENT",
+                "NUL",
+                id="run-nul-in-argument",
             ),
             pytest.param(
                 f"{SERVICES}?serviceId=churn", limited(cpu="3"), 400, "INVALID_ARGUMENT", "for cpu", id="run-cpu"
@@ -1113,6 +1137,29 @@ class TestConditions:
         with pytest.raises(CloudError) as caught:
             conditions.holds("resource.matchTag('a/b', 'c')", ATTRIBUTES)
         assert caught.value.status == 501
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: abc\r\n\r\n",
+        b"Content-Length: -1\r\n\r\n",
+        b"Content-Length: +1\r\n\r\n{",
+        b"Content-Length: 99999999999999999999\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n\r\n",
+    ],
+    ids=["no-number", "negative", "signed", "huge", "no-chunk-size", "negative-chunk", "empty-chunk-size"],
+)
+def test_a_body_of_no_size_ends_the_connection(fields: bytes, cloud: CloudDouble) -> None:
+    """Where a body would end is not guessed: the answer is 400, and the connection is closed after it."""
+    address = (cloud.url.removeprefix("http://").partition(":")[0], int(cloud.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(f"POST {METRICS} HTTP/1.1\r\nHost: x\r\n".encode() + fields)
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"malformed" in answer
 
 
 @pytest.mark.parametrize(

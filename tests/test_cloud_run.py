@@ -588,6 +588,26 @@ def test_a_container_that_dies_is_503_in_the_log(service: Deployed) -> None:
     wait_for(lambda: "Container called exit(3)." in service.cloud.printed(SYSTEM, service.id))
 
 
+def test_a_line_that_nobody_can_take_does_not_end_the_reading(
+    images: Images, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What fails on a line says so, and the container's next lines are read."""
+    read: list[str] = []
+
+    def log(origin: Origin, stream: str, line: str) -> None:
+        read.append(line)
+        if len([one for one in read if one == "holding"]) == 1 and line == "holding":
+            raise RuntimeError("nobody takes this line")
+
+    service = Deployed(Cloud(images, lines=log), "unread", tmp_path / "gate")
+    service.gate.touch()
+    with service.cloud.run:
+        service.deploy()
+        assert [service.get("/hold").status_code for _ in range(2)] == [200, 200]
+        wait_for(lambda: read.count("holding") == 2)
+    assert "nobody takes this line" in capfd.readouterr().err
+
+
 def test_a_dead_container_gets_no_further_request(images: Images, tmp_path: Path) -> None:
     """However late the end of a process is worked off, nobody after the request that it failed is sent to it."""
     worked_off = threading.Event()

@@ -18,6 +18,8 @@ PROBE_ACTIONS = ("httpGet", "tcpSocket", "grpc")
 LONGEST_PERIOD = {"startupProbe": 240, "livenessProbe": 3600, "readinessProbe": 300}
 # The environment that Cloud Run sets itself.
 RESERVED_VARIABLES = {"PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"}
+RESERVED_PREFIX = "X_GOOGLE_"
+NUL = "\0"
 # Of quantities as Kubernetes writes them.
 UNITS = {"": 1, "m": 1e-3, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 QUANTITY = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(UNITS)})")
@@ -104,17 +106,32 @@ def _probe(probe: Json, port: int) -> Json:
 def _check_container(container: Json, where: str) -> None:
     if not IMAGE.fullmatch(container.get("image") or ""):
         raise _violation(f"{where}.image", f"The image '{container.get('image')}' is no reference of an image.")
-    names = [variable.get("name", "") for variable in container.get("env") or []]
-    for name in names:
-        if name in RESERVED_VARIABLES:
-            raise _violation(f"{where}.env", f"The following reserved env names were provided: {name}.")
-        if names.count(name) > 1:
-            raise _violation(f"{where}.env", f"The env name {name} was provided more than once.")
+    _check_names([variable.get("name", "") for variable in container.get("env") or []], f"{where}.env")
     _check_sources(container.get("env") or [], f"{where}.env")
+    _check_texts(container, where)
     for kind, longest in LONGEST_PERIOD.items():
         if container.get(kind):
             _check_probe(container[kind], longest, f"{where}.{kind}")
     _check_limits((container.get("resources") or {}).get("limits") or {}, f"{where}.resources.limits")
+
+
+def _check_names(names: list[str], where: str) -> None:
+    # https://cloud.google.com/run/docs/configuring/services/overview-environment-variables
+    for name in names:
+        if name in RESERVED_VARIABLES or name.startswith(RESERVED_PREFIX):
+            raise _violation(where, f"The following reserved env names were provided: {name}.")
+        if not name or "=" in name or NUL in name:
+            raise _violation(where, f"The env name {name!r} is empty or holds a character that no name can.")
+        if names.count(name) > 1:
+            raise _violation(where, f"The env name {name} was provided more than once.")
+
+
+def _check_texts(container: Json, where: str) -> None:
+    """Refuse what no process can be given."""
+    values = [variable.get("value", "") for variable in container.get("env") or []]
+    for field, texts in {"env": values, **{name: container.get(name) or [] for name in ("command", "args")}}.items():
+        if any(NUL in text for text in texts):
+            raise _violation(f"{where}.{field}", "must not hold the character NUL.")
 
 
 def _check_sources(variables: list[Json], where: str) -> None:
