@@ -176,7 +176,7 @@ def _contains(project: Project, role: str, permission: str) -> bool:
     custom = project.resources(CUSTOM_ROLES).get(role)
     if custom:
         return not custom.get("deleted") and permission in custom.get("includedPermissions", [])
-    return roles.contains(role, permission)
+    return role.startswith("roles/") and roles.contains(role, permission)  # of a view in a dataset it is none
 
 
 def _means(project: Project, member: str, principal: str) -> bool:
