@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import run_v2, storage
 from googleapiclient.errors import HttpError
 
-from tests.cloud import CloudDouble, access, conditions, roles
+from tests.cloud import CloudDouble, access, conditions, oauth, roles
 from tests.cloud.api import api_client, run_client
 from tests.cloud.control import BEHAVIOUR
 from tests.cloud.discovery import Document
@@ -38,6 +39,9 @@ METRICS = f"/logging/v2/{PROJECT}/metrics"
 METRIC = {"name": "churn/requests", "filter": "severity>=ERROR"}
 POLICIES = f"/monitoring/v3/{PROJECT}/alertPolicies"
 SERVE = "serve@local-project.iam.gserviceaccount.com"
+PROXIED = f"/iap/v1/{PROJECT}/iap_web/cloud_run-europe-west6/services/churn"
+PERSON = "person@example.com"
+STALE = oauth.identity_token(PERSON, "http://127.0.0.1", -1)
 PREFIX = 'resource.name.startsWith("projects/_/buckets/models/objects/churn/")'
 
 
@@ -80,6 +84,25 @@ def assert_refused(response: httpx2.Response, status: int, rpc: str, words: str 
     assert (error["code"], error["status"]) == (status, rpc)
     assert words in error["message"]
     assert "errors" not in error
+    return error
+
+
+def assert_not_enabled(response: httpx2.Response, words: str) -> Json:
+    """Check the refusal of an API that is not enabled: its reason is there for newer and for older clients."""
+    assert response.status_code == 403, response.text
+    error: Json = response.json()["error"]
+    assert (error["code"], error["status"], error["details"][0]["reason"]) == (
+        403,
+        "PERMISSION_DENIED",
+        "SERVICE_DISABLED",
+    )
+    (legacy,) = error["errors"]
+    assert (legacy["reason"], legacy["domain"], legacy["message"]) == (
+        "accessNotConfigured",
+        "usageLimits",
+        error["message"],
+    )
+    assert words in error["message"]
     return error
 
 
@@ -500,8 +523,7 @@ class TestEnabledApis:
 
     def test_an_api_answers_once_it_is_enabled(self, http: httpx2.Client) -> None:
         """Before, every call is refused with the address where to enable it."""
-        error = assert_refused(http.get(SERVICES), 403, "PERMISSION_DENIED", "has not been used in project")
-        assert error["details"][0]["reason"] == "SERVICE_DISABLED"
+        error = assert_not_enabled(http.get(SERVICES), "has not been used in project")
         assert error["details"][0]["metadata"]["service"] == "run.googleapis.com"
         enabled = http.post(f"/serviceusage/v1/{PROJECT}/services/run.googleapis.com:enable", json={}).json()
         assert enabled["response"]["service"]["state"] == "ENABLED"
@@ -521,11 +543,22 @@ class TestEnabledApis:
         assert_refused(refused, 403, "PERMISSION_DENIED", "runn.googleapis.com")
         assert http.get(SERVICES).status_code == 403
 
+    def test_billing_information_needs_its_api_and_to_see_the_project(self, http: httpx2.Client) -> None:
+        """Cloud Billing, too, is refused until it is enabled; then whoever may get the project may ask."""
+        path = f"/_as/{PERSON}/cloudbilling/v1/{PROJECT}/billingInfo"
+        assert_not_enabled(http.get(path), "cloudbilling.googleapis.com")
+        http.post(f"/serviceusage/v1/{PROJECT}/services/cloudbilling.googleapis.com:enable", json={})
+        assert_refused(http.get(path), 403, "PERMISSION_DENIED", "'resourcemanager.projects.get'")
+        grant(http, f"/cloudresourcemanager/v1/{PROJECT}", "roles/run.viewer", f"user:{PERSON}")
+        assert http.get(path).status_code == 403
+        grant(http, f"/cloudresourcemanager/v1/{PROJECT}", "roles/cloudscheduler.viewer", f"user:{PERSON}")
+        assert http.get(path).json()["billingEnabled"] is True
+
     def test_budgets_count_on_a_project_that_the_caller_names(self, http: httpx2.Client) -> None:
         """Without user_project_override the call counts on gcloud's own project, where the API is off."""
         http.post(f"/serviceusage/v1/{PROJECT}/services/billingbudgets.googleapis.com:enable", json={})
         path = "/billingbudgets/v1/billingAccounts/012345-6789AB-CDEF01/budgets"
-        assert_refused(http.get(path), 403, "PERMISSION_DENIED", "764086051850")
+        assert_not_enabled(http.get(path), "764086051850")
         assert http.get(path, headers={"X-Goog-User-Project": "local-project"}).status_code == 200
 
 
@@ -574,6 +607,20 @@ class TestPolicies:
         body = {"policy": {"version": 3, "bindings": [binding]}}
         assert_refused(http.post(f"{service}:setIamPolicy", json=body), 400, "INVALID_ARGUMENT", words)
         assert http.get(f"{service}:getIamPolicy").json()["etag"] == "ACAB"
+
+    @pytest.mark.parametrize("role", ["roles/run.invokr", "roles/compute.viewer"], ids=["misspelt", "not-in-table"])
+    def test_a_role_that_is_not_known_is_no_guess(self, role: str, http: httpx2.Client, service: str) -> None:
+        """What a predefined role allows is in a table; a grant of another one is 501, and nothing is kept."""
+        bindings = [{"role": role, "members": ["allUsers"]}]
+        refused = http.post(f"{service}:setIamPolicy", json={"policy": {"bindings": bindings}})
+        assert_refused(refused, 501, "UNIMPLEMENTED", role)
+        assert "tests/cloud/roles.py" in refused.json()["error"]["message"]
+        assert http.get(f"{service}:getIamPolicy").json()["etag"] == "ACAB"
+        http.post("/storage/v1/b", params={"project": "local-project"}, json={"name": "models"})
+        assert http.put("/storage/v1/b/models/iam", json={"bindings": bindings}).status_code == 501
+        entry = {"role": role, "userByEmail": "a@example.com"}
+        body = {**DATASET, "access": [entry]}
+        assert http.post(f"/bigquery/bigquery/v2/{PROJECT}/datasets", json=body).status_code == 501
 
     def test_a_service_agent_exists_once_something_needed_it(self, http: httpx2.Client, service: str) -> None:
         """Monitoring's agent cannot be granted anything before the first uptime check that authenticates."""
@@ -699,6 +746,62 @@ class TestPrincipals:
         assert http.post(f"/_as/{serve}{path}", json=asked).status_code == 403
         grant(http, f"{SERVICES}/churn", "roles/run.admin", f"serviceAccount:{serve}")
         assert http.post(f"/_as/{serve}{path}", json=asked).json() == asked
+
+
+class TestProxy:
+    """Identity-Aware Proxy in front of a service of Cloud Run."""
+
+    @pytest.fixture
+    def uri(self, http: httpx2.Client) -> str:
+        """Give the address of a service that has it in front, and that nobody was granted anything on."""
+        body = {**SERVICE, "iapEnabled": True}
+        assert http.post(SERVICES, params={"serviceId": "churn"}, json=body).status_code == 200
+        return str(http.get(f"{SERVICES}/churn").json()["uri"])
+
+    @pytest.fixture
+    def proxy(self, http: httpx2.Client) -> str:
+        """Give the service account with which the proxy asks Cloud Run."""
+        number = http.get(f"/cloudresourcemanager/v1/{PROJECT}").json()["projectNumber"]
+        return f"serviceAccount:service-{number}@gcp-sa-iap.iam.gserviceaccount.com"
+
+    def ask(self, uri: str, who: str = PERSON, verb: str = "GET", header: str = "Authorization") -> int:
+        """Ask the service as somebody; return the status."""
+        headers = {header: f"Bearer {oauth.identity_token(who, uri)}"}
+        return httpx2.request(verb, uri, headers=headers, trust_env=False).status_code
+
+    def test_both_the_caller_and_the_proxy_need_a_role(self, http: httpx2.Client, uri: str, proxy: str) -> None:
+        """The proxy lets a caller through who has its role, and then is itself one whom Cloud Run must let in."""
+        assert self.ask(uri) == 403
+        grant(http, f"{SERVICES}/churn", "roles/run.invoker", f"user:{PERSON}")
+        assert self.ask(uri) == 403, "may invoke, but not get through"
+        grant(http, PROXIED, "roles/iap.httpsResourceAccessor", f"user:{PERSON}")
+        assert self.ask(uri) == 403, "gets through, but the proxy may not invoke"
+        grant(http, f"{SERVICES}/churn", "roles/run.invoker", proxy)
+        assert self.ask(uri) == 200
+        assert self.ask(uri, header="Proxy-Authorization") == 200
+        assert self.ask(uri, "stranger@example.com") == 403
+
+    def test_the_role_may_be_granted_on_the_project(self, http: httpx2.Client, uri: str, proxy: str) -> None:
+        """Without the caller's own right to invoke."""
+        grant(http, f"{SERVICES}/churn", "roles/run.invoker", proxy)
+        grant(http, f"/cloudresourcemanager/v1/{PROJECT}", "roles/iap.httpsResourceAccessor", f"user:{PERSON}")
+        assert self.ask(uri) == 200
+
+    @pytest.mark.parametrize(
+        ("verb", "headers", "status"),
+        [
+            pytest.param("GET", {"Accept": "text/html,*/*"}, 302, id="browser"),
+            pytest.param("POST", {"Accept": "text/html,*/*"}, 401, id="browser-posts"),
+            pytest.param("GET", {}, 401, id="program"),
+            pytest.param("GET", {"Accept": "text/html", "Authorization": "Bearer nonsense"}, 401, id="no-token"),
+            pytest.param("GET", {"Authorization": f"Bearer {STALE}"}, 401, id="expired"),
+        ],
+    )
+    def test_who_shows_no_identity_is_to_sign_in(self, verb: str, headers: Json, status: int, uri: str) -> None:
+        """A browser is led to the sign-in page, a program is refused; both hear it from the proxy."""
+        answer = httpx2.request(verb, uri, headers=headers, trust_env=False, follow_redirects=False)
+        assert (answer.status_code, answer.headers["x-goog-iap-generated-response"]) == (status, "true")
+        assert answer.headers.get("location", "").startswith("https://accounts.google.com/") == (status == 302)
 
 
 class TestObjects:
@@ -1188,6 +1291,15 @@ def test_what_is_declared_is_googles(cloud: CloudDouble) -> None:
         assert set(service.behaviour) <= set(methods)
         assert set(service.collections) <= {method.collection for method in methods.values()}
     assert cloud.state.collections == {prefix for service in services for prefix in service.collections}
+
+
+def test_every_role_that_terraform_grants_is_known() -> None:
+    """The predefined roles that infra/ names are in the table, so that none is granted in vain."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "infra").rglob("*.tf")]
+    named = {role for source in sources for role in re.findall(r"roles/[A-Za-z0-9_.]*[A-Za-z0-9_]", source)}
+    assert "roles/run.invoker" in named
+    for role in named:
+        roles.check(role)
 
 
 def test_permissions_follow_methods() -> None:

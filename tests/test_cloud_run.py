@@ -27,7 +27,7 @@ from lifecycle.versions import Version
 from tests.cloud.artifactregistry.images import HELLO, ImageNotFound, Images, copy_function
 from tests.cloud.errors import CloudError, denied, not_found
 from tests.cloud.logging.entries import Origin, RequestFacts
-from tests.cloud.oauth import identity_token
+from tests.cloud.oauth import claims_of, identity_token
 from tests.cloud.project import project_number
 from tests.cloud.run import instances, pools
 from tests.cloud.run.cloud_run import CloudRun
@@ -55,6 +55,7 @@ class Cloud:
     def __init__(self, images: Images, **options: Any) -> None:
         self.public: set[str] = set()
         self.invokers: set[str] = {ALICE}
+        self.people: set[str | None] = set()  # whom Identity-Aware Proxy lets through
         self.secrets: dict[str, str] = {}
         self.lines: list[tuple[Origin, str, str]] = []
         self.entries: list[RequestFacts] = []
@@ -63,6 +64,7 @@ class Cloud:
             images=images,
             platform_environment=lambda account: {"WHO": account},
             allowed=lambda service, who: who in self.invokers or service in self.public,
+            signed_in=lambda service, who: who in self.people,
             secret=self.read_secret,
             **{"seed": 6, **listeners, **options},
         )
@@ -790,6 +792,21 @@ def test_the_container_sees_a_token_without_its_signature(private: Deployed) -> 
     assert seen(Authorization=f"Bearer {token}")["authorization"] == stripped
     both = seen(**{"X-Serverless-Authorization": f"Bearer {token}", "Authorization": "Bearer own"})
     assert (both["x-serverless-authorization"], both["authorization"]) == (stripped, "Bearer own")
+
+
+def test_the_container_hears_from_the_proxy_who_asks(service: Deployed) -> None:
+    """Behind Identity-Aware Proxy the caller's e-mail is in a header, and Cloud Run's caller is the proxy."""
+    proxy = f"service-{project_number('local-project')}@gcp-sa-iap.iam.gserviceaccount.com"
+    service.cloud.public.discard(service.name)
+    service.deploy(iapEnabled=True)
+    service.cloud.people.add(MALLORY)
+    token = {"Authorization": f"Bearer {identity_token(MALLORY, service.status['uri'])}"}
+    assert service.get(headers=token).status_code == 403
+    service.cloud.invokers.add(proxy)
+    seen = {name.lower(): value for name, value in service.get(headers=token).json()["headers"]}
+    assert seen["x-goog-authenticated-user-email"] == f"accounts.google.com:{MALLORY}"
+    assert seen["x-serverless-authorization"].endswith(".SIGNATURE_REMOVED_BY_GOOGLE")
+    assert claims_of(seen["x-serverless-authorization"])["email"] == proxy
 
 
 def test_a_service_may_let_everybody_in(service: Deployed) -> None:
