@@ -261,8 +261,140 @@ def limited(**limits: str) -> Json:
     return {"template": {"containers": [{"image": "x", "resources": {"limits": limits}}]}}
 
 
+def sized(template: Json | None = None, cpu_idle: bool = True, **limits: str) -> Json:
+    """Return a service of Cloud Run with these limits, billed by requests, in a template that says more."""
+    resources = {"limits": limits, "cpuIdle": cpu_idle}
+    return {"template": {"containers": [{"image": "x", "resources": resources}], **(template or {})}}
+
+
+def aligned(**aggregation: str) -> Json:
+    """Return an alert policy whose one condition has an aggregation."""
+    condition = {**CONDITION, "conditionThreshold": {**THRESHOLD, "aggregations": [aggregation]}}
+    return {**POLICY, "conditions": [condition]}
+
+
+def linked(*urls: str, name: str = "Runbook") -> Json:
+    """Return an alert policy whose documentation links to pages."""
+    return {**POLICY, "documentation": {"links": [{"displayName": name, "url": url} for url in urls]}}
+
+
+def objective(indicator: Json) -> Json:
+    """Return a service level objective."""
+    return {"goal": 0.9, "rollingPeriod": "86400s", "serviceLevelIndicator": {"requestBased": indicator}}
+
+
+GEN2 = {"executionEnvironment": "EXECUTION_ENVIRONMENT_GEN2"}
+GOOD_TEMPLATES = {
+    "most-of-1": sized(cpu="1", memory="4Gi"),
+    "most-of-2": sized(cpu="2000m", memory="8Gi"),
+    "most-of-half": sized(cpu="500m", memory="1Gi"),
+    "least-of-gen2": sized(GEN2, memory="512Mi"),
+    "less-than-1": sized({"maxInstanceRequestConcurrency": 1}, cpu="80m", memory="128Mi"),
+    "always-billed": sized(cpu_idle=False, cpu="1"),
+}
+BAD_TEMPLATES = {
+    "memory-of-1": (sized(cpu="1", memory="4097Mi"), "at most 4096Mi"),
+    "memory-of-2": (sized(cpu="2", memory="9Gi"), "at most 8192Mi"),
+    "memory-of-4": (sized(cpu="4", memory="17Gi"), "at most 16384Mi"),
+    "memory-of-6": (sized(cpu="6", memory="25Gi"), "at most 24576Mi"),
+    "memory-of-8": (sized(cpu="8", memory="33Gi"), "at most 32768Mi"),
+    "memory-below-1": (sized(cpu="900m", memory="1025Mi"), "at most 1024Mi"),
+    "memory-below-half": (sized(cpu="400m", memory="513Mi"), "at most 512Mi"),
+    "memory-of-gen2": (sized(GEN2, memory="256Mi"), "at least 512Mi"),
+    "concurrency-below-1": (sized({"maxInstanceRequestConcurrency": 2}, cpu="500m"), "must be 1"),
+    "billing-below-1": (sized(cpu_idle=False, cpu="500m"), "cpuIdle"),
+    "gen2-below-1": (sized(GEN2, cpu="500m"), "first generation"),
+    "negative-concurrency": (sized({"maxInstanceRequestConcurrency": -1}), "from 0 to 1000"),
+    "unknown-limit": (sized(disk="1Gi"), "disk"),
+}
+COUNTER, HISTOGRAM = (
+    f'metric.type="run.googleapis.com/{name}" resource.type="cloud_run_revision"'
+    for name in ("request_count", "request_latencies")
+)
+PROMQL = {
+    "displayName": "c",
+    "conditionPrometheusQueryLanguage": {"query": "up > 0", "disableMetricValidation": True},
+}
+BAD_POLICIES = {
+    "label-value": (changed(POLICY, userLabels={"team": "Data"}), "the value 'Data'"),
+    "long-label-value": (changed(POLICY, userLabels={"team": "a" * 64}), "the value"),
+    "label-key": (changed(POLICY, userLabels={"1team": "a"}), "the key '1team'"),
+    "labels": (changed(POLICY, userLabels={f"a{index}": "" for index in range(65)}), "more than 64"),
+    "link": (linked("runbook.md"), "runbook.md"),
+    "link-without-name": (linked("https://example.com", name=""), "display_name"),
+    "links": (linked(*["https://example.com"] * 4), "more than 3"),
+    "long-text": (changed(POLICY, documentation={"content": "a" * 8193}), "8192 characters"),
+    "two-queries": (changed(POLICY, conditions=[PROMQL, PROMQL]), "only condition"),
+    "query-and-threshold": (changed(POLICY, conditions=[PROMQL, CONDITION]), "only condition"),
+    "alignment-too-short": (aligned(perSeriesAligner="ALIGN_RATE", alignmentPeriod="59s"), "alignmentPeriod"),
+    "alignment-too-long": (aligned(perSeriesAligner="ALIGN_RATE", alignmentPeriod="90001s"), "alignmentPeriod"),
+    "no-alignment": (aligned(perSeriesAligner="ALIGN_RATE"), "alignmentPeriod"),
+    "reduced-unaligned": (aligned(crossSeriesReducer="REDUCE_SUM", alignmentPeriod="60s"), "must be aligned"),
+}
+GOOD_POLICIES = {
+    "labels": changed(POLICY, userLabels={"team": "data-1_a", "empty": ""}),
+    "links": linked(*["https://example.com/book?service=${resource.name}#errors"] * 3),
+    "one-query": changed(POLICY, conditions=[PROMQL]),
+    "longest-alignment": aligned(
+        perSeriesAligner="ALIGN_RATE", crossSeriesReducer="REDUCE_SUM", alignmentPeriod="90000s"
+    ),
+}
+BAD_OBJECTIVES = {
+    "cut-of-a-counter": (objective({"distributionCut": {"distributionFilter": COUNTER, "range": {"max": 1}}}), "INT64"),
+    "cut-of-a-log-counter": (
+        objective(
+            {
+                "distributionCut": {
+                    "distributionFilter": 'metric.type="logging.googleapis.com/user/churn/requests"',
+                    "range": {"max": 1},
+                }
+            }
+        ),
+        "INT64",
+    ),
+    "ratio-of-a-distribution": (
+        objective({"goodTotalRatio": {"goodServiceFilter": COUNTER, "totalServiceFilter": HISTOGRAM}}),
+        "DISTRIBUTION",
+    ),
+}
+
+
 class TestRefusals:
     """What Google would not take."""
+
+    @pytest.mark.parametrize(("body", "words"), BAD_TEMPLATES.values(), ids=BAD_TEMPLATES)
+    def test_sizes_of_instances(self, body: Json, words: str, http: httpx2.Client) -> None:
+        """CPU, memory, generation, billing and concurrency have to go together as Cloud Run documents it."""
+        refused = http.post(SERVICES, params={"serviceId": "churn", "validateOnly": True}, json=body)
+        assert_refused(refused, 400, "INVALID_ARGUMENT", words)
+
+    @pytest.mark.parametrize("body", GOOD_TEMPLATES.values(), ids=GOOD_TEMPLATES)
+    def test_sizes_that_instances_can_have(self, body: Json, http: httpx2.Client) -> None:
+        """What is just within the bounds is taken."""
+        taken = http.post(SERVICES, params={"serviceId": "churn", "validateOnly": True}, json=body)
+        assert taken.status_code == 200, taken.text
+
+    @pytest.mark.parametrize(("body", "words"), BAD_POLICIES.values(), ids=BAD_POLICIES)
+    def test_alert_policies(self, body: Json, words: str, http: httpx2.Client) -> None:
+        """Labels, documentation, conditions and aggregations of alert policies have the bounds of the reference."""
+        assert_refused(http.post(POLICIES, json=body), 400, "INVALID_ARGUMENT", words)
+
+    @pytest.mark.parametrize("body", GOOD_POLICIES.values(), ids=GOOD_POLICIES)
+    def test_alert_policies_within_bounds(self, body: Json, http: httpx2.Client) -> None:
+        """What is just within them is taken."""
+        taken = http.post(POLICIES, json=body)
+        assert taken.status_code == 200, taken.text
+
+    @pytest.mark.parametrize(("body", "words"), BAD_OBJECTIVES.values(), ids=BAD_OBJECTIVES)
+    def test_objectives(self, body: Json, words: str, http: httpx2.Client) -> None:
+        """A cut needs a metric of distributions, a ratio metrics of numbers."""
+        http.post(METRICS, json=METRIC)
+        services = f"/monitoring/v3/{PROJECT}/services"
+        http.post(f"{services}?serviceId=churn", json={"displayName": "a", "custom": {}})
+        path = f"{services}/churn/serviceLevelObjectives"
+        assert_refused(http.post(path, json=body), 400, "INVALID_ARGUMENT", words)
+        cut = {"distributionCut": {"distributionFilter": HISTOGRAM, "range": {"max": 1}}}
+        assert http.post(path, json=objective(cut)).status_code == 200
 
     @pytest.mark.parametrize(
         ("path", "body", "status", "rpc", "words"),

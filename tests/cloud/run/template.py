@@ -11,6 +11,10 @@ from tests.cloud.schemas import Json
 DEFAULT_TIMEOUT, MOST_SECONDS = "300s", 3600
 DEFAULT_MAX_INSTANCES, DEFAULT_CONCURRENCY, MOST_CONCURRENCY = 100, 80, 1000
 DEFAULT_LIMITS = {"cpu": "1000m", "memory": "512Mi"}
+LIMITS = ("cpu", "memory", "nvidia.com/gpu")
+# The most Mi of memory from so many CPUs on.
+MOST_MEMORY = ((8, 32768), (6, 24576), (4, 16384), (2, 8192), (1, 4096), (0.5, 1024), (0, 512))
+SECOND_GENERATION, LEAST_OF_SECOND = "EXECUTION_ENVIRONMENT_GEN2", 512
 DEFAULT_PORT = 8080
 DEFAULT_PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "failureThreshold": 3}
 PROBE_ACTIONS = ("httpGet", "tcpSocket", "grpc")
@@ -40,8 +44,10 @@ def check(template: Json) -> None:
         raise _violation("template.containers", "Exactly one container must have an exposed port.")
     if float((template.get("timeout") or DEFAULT_TIMEOUT).rstrip("s")) > MOST_SECONDS:
         raise _violation("template.timeout", f"The timeout must be at most {MOST_SECONDS}s.")
-    if (template.get("maxInstanceRequestConcurrency") or 0) > MOST_CONCURRENCY:
-        raise _violation("template.maxInstanceRequestConcurrency", f"must be at most {MOST_CONCURRENCY}.")
+    if not 0 <= (template.get("maxInstanceRequestConcurrency") or 0) <= MOST_CONCURRENCY:
+        raise _violation("template.maxInstanceRequestConcurrency", f"must be from 0 to {MOST_CONCURRENCY}.")
+    if len(containers) == 1:  # several share what an instance has
+        _check_instance(template, containers[0].get("resources"))
     _check_scaling(template.get("scaling") or {})
 
 
@@ -153,8 +159,35 @@ def _check_probe(probe: Json, longest: int, where: str) -> None:
         raise _violation(f"{where}.timeoutSeconds", "must not be greater than periodSeconds.")
 
 
+def _check_instance(template: Json, resources: Json | None) -> None:
+    """Refuse what CPU, memory, generation, billing and concurrency cannot be together.
+
+    https://cloud.google.com/run/docs/configuring/services/cpu and .../memory-limits
+    """
+    where = "template.containers[0].resources"
+    given = {**DEFAULT_LIMITS, **((resources or {}).get("limits") or {})}
+    cpu, memory = quantity(given["cpu"]), quantity(given["memory"]) / UNITS["Mi"]
+    second = template.get("executionEnvironment") == SECOND_GENERATION
+    most = next(largest for least, largest in MOST_MEMORY if cpu >= least)
+    if memory > most:
+        raise _violation(f"{where}.limits.memory", f"For {cpu:g} CPU, memory must be at most {most}Mi.")
+    if second and memory < LEAST_OF_SECOND:
+        raise _violation(f"{where}.limits.memory", f"The second generation needs at least {LEAST_OF_SECOND}Mi.")
+    if cpu >= 1:
+        return
+    if (template.get("maxInstanceRequestConcurrency") or 1) > 1:
+        raise _violation("template.maxInstanceRequestConcurrency", "must be 1 with less than 1 CPU.")
+    if resources is not None and not resources.get("cpuIdle"):
+        raise _violation(f"{where}.cpuIdle", "must be true with less than 1 CPU.")
+    if second:
+        raise _violation("template.executionEnvironment", "must be the first generation with less than 1 CPU.")
+
+
 def _check_limits(given: Json, where: str) -> None:
     # https://cloud.google.com/run/docs/configuring/services/cpu
+    for name in given:
+        if name not in LIMITS:
+            raise _violation(f"{where}.{name}", f"Only {', '.join(LIMITS)} can be limited.")
     cpu, memory = (quantity({**DEFAULT_LIMITS, **given}[name]) for name in ("cpu", "memory"))
     least = {4: 2048, 6: 4096, 8: 4096}.get(cpu, 128)
     if cpu not in (1, 2, 4, 6, 8) and not 0.08 <= cpu <= 1:
