@@ -4,6 +4,7 @@ locals {
     [
       "artifactregistry.googleapis.com",
       "bigquery.googleapis.com",
+      "cloudbilling.googleapis.com",
       "cloudbuild.googleapis.com",
       "cloudscheduler.googleapis.com",
       "iam.googleapis.com",

@@ -8,6 +8,17 @@ resource "google_service_account" "apply" {
   depends_on = [google_project_service.main]
 }
 
+# It lets Cloud Storage and BigQuery use the key; using it is not among its own rights.
+resource "google_kms_crypto_key_iam_member" "apply" {
+  count = var.encryption_key == null ? 0 : 1
+
+  crypto_key_id = var.encryption_key
+  member        = google_service_account.apply.member
+  role          = "roles/cloudkms.admin"
+
+  depends_on = [google_project_service.main]
+}
+
 locals {
   apply_roles = toset(concat([
     "roles/artifactregistry.admin",
@@ -54,7 +65,7 @@ resource "google_cloudbuild_trigger" "apply" {
   repository_event_config {
     repository = var.repository.name
     push {
-      branch = "^${var.branch}$"
+      branch = local.pushes_to
     }
   }
 

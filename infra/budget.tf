@@ -6,9 +6,12 @@ resource "google_billing_budget" "main" {
   billing_account = var.budget.billing_account
   display_name    = "${var.prefix} (${var.environment})"
 
-  all_updates_rule {
-    disable_default_iam_recipients   = false
-    monitoring_notification_channels = slice(local.channels, 0, min(5, length(local.channels))) # a budget takes no more
+  # Those who administer the billing account are written to anyway.
+  dynamic "all_updates_rule" {
+    for_each = length(local.emails) > 0 ? [local.emails] : []
+    content {
+      monitoring_notification_channels = slice(all_updates_rule.value, 0, min(5, length(all_updates_rule.value))) # a budget takes no more
+    }
   }
 
   amount {

@@ -2,7 +2,7 @@
 # cloudbuild.yaml, under identities of their own. Delivery plans Terraform and never applies it.
 resource "google_service_account" "verify" {
   account_id   = "${var.prefix}-verify"
-  description  = "Verifies pull requests: reads model versions and Terraform's state, writes nothing"
+  description  = "Verifies pull requests: reads model versions and Terraform's state, writes its log"
   display_name = "${var.prefix} verify"
 
   depends_on = [google_project_service.main]
@@ -60,7 +60,7 @@ resource "google_cloudbuild_trigger" "verify" {
   repository_event_config {
     repository = var.repository.name
     pull_request {
-      branch          = "^${var.branch}$"
+      branch          = local.pushes_to
       comment_control = "COMMENTS_ENABLED_FOR_EXTERNAL_CONTRIBUTORS_ONLY" # a stranger's code runs only when one of us says so
     }
   }
@@ -81,7 +81,7 @@ resource "google_cloudbuild_trigger" "deliver" {
   repository_event_config {
     repository = var.repository.name
     push {
-      branch = "^${var.branch}$"
+      branch = local.pushes_to
     }
   }
 
@@ -89,6 +89,8 @@ resource "google_cloudbuild_trigger" "deliver" {
 }
 
 locals {
+  pushes_to = "^${replace(var.branch, ".", "\\.")}$"
+
   # What every build is told; cloudbuild.yaml holds the defaults.
   substitutions = {
     _ENVIRONMENT = var.environment

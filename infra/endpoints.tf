@@ -12,15 +12,15 @@ module "endpoint" {
   deliver_member      = google_service_account.deliver.member
   endpoint            = each.value
   goals = {
-    availability    = try(local.recipes[each.key].serving.availability, 0.995)
-    drift_threshold = try(local.recipes[each.key].monitoring.drift_threshold, 0.2)
-    latency_goal    = try(local.recipes[each.key].serving.latency_goal, 0.99)
-    latency_ms      = try(local.recipes[each.key].serving.latency_ms, 300)
+    availability    = coalesce(try(local.recipes[each.key].serving.availability, null), 0.995)
+    drift_threshold = coalesce(try(local.recipes[each.key].monitoring.drift_threshold, null), 0.2)
+    latency_goal    = coalesce(try(local.recipes[each.key].serving.latency_goal, null), 0.99)
+    latency_ms      = coalesce(try(local.recipes[each.key].serving.latency_ms, null), 300)
   }
   model          = each.key
   model_bucket   = google_storage_bucket.models.name
   name           = "${var.prefix}-${each.key}"
-  owner          = local.recipes[each.key].owner
+  owner          = try(local.recipes[each.key].owner, "")
   prices         = var.prices
   project        = var.project
   project_number = data.google_project.main.number

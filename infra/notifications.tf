@@ -11,5 +11,6 @@ resource "google_monitoring_notification_channel" "email" {
 }
 
 locals {
-  channels = concat([for channel in google_monitoring_notification_channel.email : channel.name], sort(var.alert_channels))
+  emails   = [for channel in google_monitoring_notification_channel.email : channel.name]
+  channels = concat(local.emails, sort(var.alert_channels))
 }

@@ -2,7 +2,7 @@ WITH
   records AS (
     SELECT timestamp, jsonPayload
     FROM `${table}`
-    WHERE jsonPayload.model = '${model}'
+    WHERE resource.labels.service_name = '${service}' AND jsonPayload.model = '${model}'
   ),
   outcomes AS (
     SELECT

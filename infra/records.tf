@@ -64,11 +64,17 @@ resource "google_bigquery_table" "predictions" {
 
   view {
     query = templatefile("${path.module}/predictions.sql", {
-      model = each.key
-      table = "${var.project}.${google_bigquery_dataset.records.dataset_id}.${google_bigquery_table.records.table_id}"
+      model   = each.key
+      service = "${var.prefix}-${each.key}"
+      table   = "${var.project}.${google_bigquery_dataset.records.dataset_id}.${google_bigquery_table.records.table_id}"
     })
     use_legacy_sql = false
   }
+}
+
+locals {
+  # By name and not by prefix: another installation's prefix may begin with this one.
+  services = join(" OR ", [for name in length(var.models) > 0 ? keys(var.models) : ["-"] : "\"${var.prefix}-${name}\""])
 }
 
 resource "google_logging_project_sink" "records" {
@@ -77,7 +83,7 @@ resource "google_logging_project_sink" "records" {
   filter                 = <<-EOT
     resource.type="cloud_run_revision"
     logName="projects/${var.project}/logs/run.googleapis.com%2Fstdout"
-    resource.labels.service_name=~"^${var.prefix}-"
+    resource.labels.service_name=(${local.services})
     jsonPayload.kind=("prediction" OR "feedback")
   EOT
   name                   = "${var.prefix}-records"

@@ -31,6 +31,11 @@ resource "google_cloud_scheduler_job" "retrain" {
   depends_on = [google_project_service.main]
 }
 
+locals {
+  # The provider knows no GitLab here; the repository's own name says where it is.
+  repository_type = try(var.repository.type == "GITLAB" ? "UNKNOWN" : var.repository.type, null)
+}
+
 resource "google_cloudbuild_trigger" "retrain" {
   count = var.repository == null ? 0 : 1
 
@@ -42,7 +47,7 @@ resource "google_cloudbuild_trigger" "retrain" {
 
   git_file_source {
     path       = "cloudbuild.yaml"
-    repo_type  = var.repository.type
+    repo_type  = local.repository_type
     repository = var.repository.name
     revision   = "refs/heads/${var.branch}"
   }
@@ -53,7 +58,7 @@ resource "google_cloudbuild_trigger" "retrain" {
 
   source_to_build {
     ref        = "refs/heads/${var.branch}"
-    repo_type  = var.repository.type
+    repo_type  = local.repository_type
     repository = var.repository.name
   }
 

@@ -2,6 +2,7 @@ variable "alert_channels" {
   description = "Notification channels that exist already, for kinds that need a secret or a person to connect (PagerDuty, Slack)."
   type        = set(string)
   default     = []
+  nullable    = false
 
   validation {
     condition     = alltrue([for channel in var.alert_channels : can(regex("^projects/[^/]+/notificationChannels/[0-9]+$", channel))])
@@ -13,6 +14,7 @@ variable "alert_emails" {
   description = "Who is written to when an alert fires or a budget is used up."
   type        = set(string)
   default     = []
+  nullable    = false
 
   validation {
     condition     = alltrue([for email in var.alert_emails : can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", email))])
@@ -24,6 +26,7 @@ variable "branch" {
   description = "Branch whose pushes are delivered."
   type        = string
   default     = "main"
+  nullable    = false
 
   validation {
     condition     = can(regex("^[A-Za-z0-9._/-]+$", var.branch))
@@ -53,10 +56,11 @@ variable "deletion_protection" {
   description = "Whether services, model versions and records are kept from being destroyed; false only where they may be lost."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "encryption_key" {
-  description = "Cloud KMS key for model versions and records (projects/P/locations/L/keyRings/R/cryptoKeys/K, in the same region); Google's own key without it."
+  description = "Cloud KMS key for model versions and records (projects/P/locations/L/keyRings/R/cryptoKeys/K, in the same region); Google's own key without it. Whoever applies needs roles/cloudkms.admin on it."
   type        = string
   default     = null
 
@@ -64,11 +68,16 @@ variable "encryption_key" {
     condition     = var.encryption_key == null || can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", var.encryption_key))
     error_message = "A key is called projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, without a version."
   }
+  validation {
+    condition     = var.encryption_key == null || can(regex("/locations/${var.region}/", var.encryption_key))
+    error_message = "The key has to lie in the region of what it encrypts."
+  }
 }
 
 variable "environment" {
   description = "Which environment this is; its variables stand in ENVIRONMENT.tfvars."
   type        = string
+  nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,19}$", var.environment))
@@ -79,10 +88,15 @@ variable "environment" {
 variable "model_bucket" {
   description = "Name of the bucket that holds model versions; bucket names are global."
   type        = string
+  nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$", var.model_bucket)) && !startswith(var.model_bucket, "goog")
-    error_message = "A bucket name has 3 to 63 lower-case letters, digits, hyphens and underscores, starts and ends with a letter or digit, and not with goog."
+    condition     = can(regex("^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$", var.model_bucket)) && !can(regex("^goog|google|g00gle", var.model_bucket))
+    error_message = "A bucket name has 3 to 63 lower-case letters, digits, hyphens and underscores, starts and ends with a letter or digit, and holds no \"google\"."
+  }
+  validation {
+    condition     = var.model_bucket != var.state_bucket
+    error_message = "Versions and Terraform's state lie in buckets of their own: others may read the one than the other."
   }
 }
 
@@ -115,13 +129,14 @@ variable "models" {
     retrain_schedule = optional(string)
     # further variables of docs/operating.md, such as { MAX_INSTANCES = "1000" }
     settings = optional(map(string), {})
-    # how long nobody may ask before someone is told
+    # how long nobody may ask before someone is told; 0: nobody is told
     silence_hours = optional(number, 6)
     # how long an instance may take to load its version
     startup_seconds = optional(number, 120)
     # whether Google asks from outside every five minutes; wakes a service at zero
     uptime_check = optional(bool, false)
   }))
+  nullable = false
 
   validation {
     condition     = alltrue([for name in keys(var.models) : can(regex("^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$", name))])
@@ -130,6 +145,10 @@ variable "models" {
   validation {
     condition     = alltrue([for name in keys(var.models) : fileexists("${path.root}/../models/${name}/model.yaml")])
     error_message = "Each model has its models/NAME/model.yaml; missing for: ${join(", ", [for name in keys(var.models) : name if !fileexists("${path.root}/../models/${name}/model.yaml")])}."
+  }
+  validation {
+    condition     = length(setintersection(keys(var.models), ["apply", "deliver", "verify"])) == 0
+    error_message = "No model is called apply, deliver or verify: the identities that do this are."
   }
   validation {
     condition     = alltrue([for name in keys(var.models) : length("${var.prefix}-${name}") >= 6 && length("${var.prefix}-${name}") <= 30])
@@ -144,8 +163,8 @@ variable "models" {
     error_message = "A public endpoint has no invokers: everybody may call it."
   }
   validation {
-    condition     = alltrue(flatten([for model in values(var.models) : [for member in model.invokers : can(regex("^(user|group|serviceAccount|domain|principal|principalSet):.+$", member))]]))
-    error_message = "An invoker is user:E-MAIL, group:E-MAIL, serviceAccount:E-MAIL, domain:NAME, principal://... or principalSet://...; for everybody say access = \"public\"."
+    condition     = alltrue(flatten([for model in values(var.models) : [for member in model.invokers : can(regex("^((user|group|serviceAccount):[^@\\s]+@[^@\\s]+\\.[^@\\s]+|domain:[^@\\s]+\\.[^@\\s]+|principal(Set)?://(cloudresourcemanager|iam)\\.googleapis\\.com/\\S+)$", member))]]))
+    error_message = "An invoker is user:E-MAIL, group:E-MAIL, serviceAccount:E-MAIL, domain:NAME, principal://iam.googleapis.com/... or principalSet://...; for everybody say access = \"public\"."
   }
   validation {
     condition     = alltrue([for model in values(var.models) : contains(["all", "internal", "internal-and-cloud-load-balancing"], model.ingress)])
@@ -156,8 +175,8 @@ variable "models" {
     error_message = "cpu is 1, 2, 4, 6 or 8."
   }
   validation {
-    condition     = alltrue([for model in values(var.models) : model.memory_mib >= (model.cpu >= 6 ? 4096 : model.cpu >= 4 ? 2048 : 512) && model.memory_mib <= 32768])
-    error_message = "memory_mib is 512 to 32768; Cloud Run wants at least 2048 with 4 CPUs and 4096 with 6 or more."
+    condition     = alltrue([for model in values(var.models) : model.memory_mib >= (model.cpu >= 6 ? 4096 : model.cpu >= 4 ? 2048 : 512) && model.memory_mib <= 4096 * model.cpu && floor(model.memory_mib) == model.memory_mib])
+    error_message = "memory_mib is a whole number, 512 to 4096 a CPU; Cloud Run wants at least 2048 with 4 CPUs and 4096 with 6 or more."
   }
   validation {
     condition     = alltrue([for model in values(var.models) : model.concurrency >= 1 && model.concurrency <= 200 && floor(model.concurrency) == model.concurrency])
@@ -168,28 +187,32 @@ variable "models" {
     error_message = "max_instances is 1 to 1000, min_instances 0 to max_instances."
   }
   validation {
-    condition     = alltrue([for model in values(var.models) : model.request_timeout_seconds >= 1 && model.request_timeout_seconds <= 3600])
-    error_message = "request_timeout_seconds is 1 to 3600."
+    condition     = alltrue([for model in values(var.models) : model.request_timeout_seconds >= 1 && model.request_timeout_seconds <= 3600 && floor(model.request_timeout_seconds) == model.request_timeout_seconds])
+    error_message = "request_timeout_seconds is a whole number, 1 to 3600."
   }
   validation {
-    condition     = alltrue([for model in values(var.models) : model.startup_seconds >= 1 && model.startup_seconds <= 240])
-    error_message = "startup_seconds is 1 to 240, Cloud Run's own limit."
+    condition     = alltrue([for model in values(var.models) : model.startup_seconds >= 1 && model.startup_seconds <= 240 && floor(model.startup_seconds) == model.startup_seconds])
+    error_message = "startup_seconds is a whole number, 1 to 240, Cloud Run's own limit."
   }
   validation {
-    condition     = alltrue([for model in values(var.models) : model.silence_hours >= 1 && model.silence_hours <= 12])
-    error_message = "silence_hours is 1 to 12: an alert looks back twice as far, and 25 hours at most."
+    condition     = alltrue([for model in values(var.models) : model.silence_hours >= 0 && model.silence_hours <= 12 && floor(model.silence_hours) == model.silence_hours])
+    error_message = "silence_hours is a whole number, 1 to 12, or 0 for no such alert: it looks back twice as far, and 25 hours at most."
   }
   validation {
-    condition     = alltrue([for model in values(var.models) : model.retrain_schedule == null || can(regex("^\\S+( \\S+){4}$", model.retrain_schedule))])
-    error_message = "retrain_schedule has the five fields of cron, such as \"0 4 1 * *\" (UTC)."
+    condition     = alltrue([for model in values(var.models) : model.retrain_schedule == null || can(regex("^[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}$", model.retrain_schedule)) && alltrue([for place, field in split(" ", coalesce(model.retrain_schedule, "* * * * *")) : alltrue([for number in regexall("[0-9]+", field) : tonumber(number) <= try([59, 23, 31, 12, 7][place], 0)])])])
+    error_message = "retrain_schedule has the five fields of cron: minute, hour, day of the month, month, day of the week, such as \"0 4 1 * *\" (UTC)."
   }
   validation {
     condition     = alltrue([for model in values(var.models) : model.hash_key_secret == null || can(regex("^projects/[^/]+/secrets/[^/]+$", model.hash_key_secret))])
     error_message = "hash_key_secret is called projects/PROJECT/secrets/SECRET; its latest version is read."
   }
   validation {
-    condition     = alltrue([for model in values(var.models) : alltrue([for name in keys(model.settings) : can(regex("^[A-Z][A-Z0-9_]*$", name)) && !contains(["GOOGLE_CLOUD_PROJECT", "K_CONFIGURATION", "K_REVISION", "K_SERVICE", "MODEL_STORE", "PIN_FILE", "PORT", "RECORD_HASH_KEY"], name)])])
-    error_message = "settings are variables of docs/operating.md in capitals, without those that the service itself sets (MODEL_STORE, GOOGLE_CLOUD_PROJECT, PIN_FILE, RECORD_HASH_KEY, PORT, K_...)."
+    condition     = alltrue([for model in values(var.models) : length(setsubtract(keys(model.settings), ["BODY_TIMEOUT_SECONDS", "LOAD_TIMEOUT_SECONDS", "MAX_BODY_MB", "MAX_INSTANCES", "MAX_IN_FLIGHT", "MAX_IN_FLIGHT_MB", "RECORD_KB", "STORE_TIMEOUT_SECONDS"])) == 0])
+    error_message = "settings are BODY_TIMEOUT_SECONDS, LOAD_TIMEOUT_SECONDS, MAX_BODY_MB, MAX_INSTANCES, MAX_IN_FLIGHT, MAX_IN_FLIGHT_MB, RECORD_KB and STORE_TIMEOUT_SECONDS (docs/operating.md); the others are the service's own to set."
+  }
+  validation {
+    condition     = alltrue([for network in compact([for model in values(var.models) : model.network == null ? "" : "${model.network.name} ${model.network.subnetwork}"]) : can(regex("^[a-z0-9/_-]+ [a-z0-9/_-]+$", network))])
+    error_message = "A network has the name of a VPC and of one of its subnetworks in the region."
   }
   validation {
     condition     = alltrue([for model in values(var.models) : !model.uptime_check || model.ingress == "all" && model.access != "iap"])
@@ -200,10 +223,11 @@ variable "models" {
 variable "prefix" {
   description = "What every name begins with, so that two installations fit into one project: PREFIX-MODEL is a service, its identity and its metrics."
   type        = string
+  nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{0,13}[a-z0-9]$", var.prefix))
-    error_message = "A prefix has 2 to 15 lower-case letters, digits and hyphens, a letter first, no hyphen last."
+    condition     = can(regex("^[a-z][a-z0-9-]{0,13}[a-z0-9]$", var.prefix)) && !startswith(var.prefix, "goog")
+    error_message = "A prefix has 2 to 15 lower-case letters, digits and hyphens, a letter first, no hyphen last; goog is Google's."
   }
 }
 
@@ -214,7 +238,8 @@ variable "prices" {
     million_requests = optional(number, 0.40)
     vcpu_second      = optional(number, 0.000024)
   })
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = alltrue([for price in values(var.prices) : price >= 0])
@@ -225,6 +250,7 @@ variable "prices" {
 variable "project" {
   description = "Project that everything is made in."
   type        = string
+  nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
@@ -236,6 +262,7 @@ variable "records_days" {
   description = "How long prediction records are kept in BigQuery, in days."
   type        = number
   default     = 400
+  nullable    = false
 
   validation {
     condition     = var.records_days >= 1 && var.records_days <= 3650 && floor(var.records_days) == var.records_days
@@ -246,6 +273,7 @@ variable "records_days" {
 variable "region" {
   description = "Region that everything is made in, such as europe-west6."
   type        = string
+  nullable    = false
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]{1,2}$", var.region))
@@ -274,6 +302,7 @@ variable "repository" {
 variable "runbook" {
   description = "Where people who are woken up read docs/runbook.md; alerts link to its headings."
   type        = string
+  nullable    = false
 
   validation {
     condition     = can(regex("^https://[^\\s#]+$", var.runbook))
@@ -284,9 +313,10 @@ variable "runbook" {
 variable "state_bucket" {
   description = "Bucket of Terraform's own state, which make bootstrap makes; pipelines are let into it."
   type        = string
+  nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$", var.state_bucket))
-    error_message = "A bucket name has 3 to 63 lower-case letters, digits, hyphens and underscores, and starts and ends with a letter or digit."
+    condition     = can(regex("^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$", var.state_bucket)) && !can(regex("^goog|google|g00gle", var.state_bucket))
+    error_message = "A bucket name has 3 to 63 lower-case letters, digits, hyphens and underscores, starts and ends with a letter or digit, and holds no \"google\"."
   }
 }

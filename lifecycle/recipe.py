@@ -122,9 +122,9 @@ class Serving(Part):
     """How a version is served, and the goals that its alerts watch."""
 
     bake: StrictBool = False
-    latency_ms: float = Field(default=300, gt=0)
-    latency_goal: float = Field(default=0.99, gt=0, lt=1)
-    availability: float = Field(default=0.995, gt=0, lt=1)
+    latency_ms: float = Field(default=300, gt=0, lt=60_000)
+    latency_goal: float = Field(default=0.99, ge=0.5, le=0.9999)
+    availability: float = Field(default=0.995, ge=0.5, le=0.9999)
 
 
 class Rollout(Part):

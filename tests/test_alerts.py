@@ -21,6 +21,7 @@ from tests.cloud.monitoring.series import (
     Resource,
     SeriesStore,
     record_billable_time,
+    record_concurrency,
     record_entry,
     record_instances,
     record_request,
@@ -159,9 +160,11 @@ class Past:
         record_billable_time(self.store, resource, NOW - ago, 0.1)
         self.line(ago, "load")
 
-    def instances(self, ago: float, active: int) -> None:
-        """Let Cloud Run count instances."""
+    def instances(self, ago: float, active: int, at_once: int = 2) -> None:
+        """Let Cloud Run count instances, and how many requests each answers at once at most."""
         record_instances(self.store, Resource.of(resource_of(ORIGIN)), NOW - ago, active=active, idle=0)
+        for _ in range(active):
+            record_concurrency(self.store, Resource.of(resource_of(ORIGIN)), NOW - ago, at_once)
 
 
 def healthy(past: Past) -> None:
@@ -225,8 +228,9 @@ SCENARIOS: dict[str, tuple[Callable[[Past], None], set[str]]] = {
     "silent-since-yesterday": (each(10 * MINUTE, 30 * HOUR, 24 * HOUR, "answer"), set()),
     "a-caller-sends-nonsense": (amid_health(each(20, 20 * MINUTE, 0, "refuse")), {"rejections"}),
     "some-nonsense": (amid_health(each(5 * MINUTE, 25 * MINUTE, 0, "refuse")), set()),
-    "all-instances-busy": (amid_health(each(MINUTE, 10 * MINUTE, 0, "instances", 3)), {"instances"}),
-    "all-instances-busy-for-a-minute": (amid_health(once("instances", MINUTE, 3)), set()),
+    "all-instances-busy": (amid_health(each(MINUTE, 10 * MINUTE, 0, "instances", 3, 40)), {"instances"}),
+    "all-instances-busy-for-a-minute": (amid_health(once("instances", MINUTE, 3, 40)), set()),
+    "all-instances-answer-a-little": (amid_health(each(MINUTE, 10 * MINUTE, 0, "instances", 3)), set()),
     "cpu-used-up": (amid_health(each(10, 40 * MINUTE, 0, "usage", cpu=0.97)), {"cpu"}),
     "memory-used-up": (amid_health(each(10, 40 * MINUTE, 0, "usage", memory=0.97)), {"memory"}),
     "instances-crash": (amid_health(each(5 * MINUTE, 15 * MINUTE, 5 * MINUTE, "system", EXIT)), {"restarts"}),
@@ -291,7 +295,9 @@ def test_every_metric_counts_some_real_line(lines: Lines) -> None:
 
 SYSTEM_LINES = {
     "Container called exit(1).": True,
+    "Container called exit(0).": False,
     "Container terminated on signal 9.": True,
+    "Container terminated on signal 15.": False,
     "Memory limit of 512 MiB exceeded with 515 MiB used. Consider increasing the memory limit, see ...": True,
     'LIVENESS HTTP probe failed 3 times consecutively for container "function-1" on port 8080.': True,
     'STARTUP HTTP probe succeeded after 1 attempt for container "function-1" on port 8080.': False,

@@ -21,7 +21,7 @@ from tests.cloud.bigquery.sql import Warehouse
 from tests.cloud.errors import CloudError
 from tests.cloud.logging.entries import Origin, read_line, resource_of
 from tests.cloud.schemas import Json
-from tests.infra.code import INFRA
+from tests.infra.code import INFRA, view_query
 from tests.server import ROOT, Server
 from tests.test_endpoint import GOOD
 
@@ -64,12 +64,6 @@ def empty() -> Iterator[Warehouse]:
         yield warehouse
 
 
-def rendered(model: str) -> str:
-    """Return infra/'s query of a model's view, as Terraform renders it."""
-    text = (INFRA / "predictions.sql").read_text(encoding="utf-8")
-    return text.replace("${table}", TABLE).replace("${model}", model)
-
-
 def schema() -> list[Json]:
     """Return infra/'s schema of the table of records."""
     fields: list[Json] = json.loads((INFRA / "records.schema.json").read_text(encoding="utf-8"))
@@ -82,7 +76,7 @@ class Store:
     def __init__(self, model: str = "binary") -> None:
         self.catalog = Cupboard()
         self.catalog.add_table(RECORDS, schema())
-        self.catalog.add_view(model, rendered(model))
+        self.catalog.add_view(model, view_query(TABLE, "pilot-binary", model))
         self.warehouse = Warehouse(self.catalog)
 
     def __enter__(self) -> "Store":
@@ -385,21 +379,21 @@ def test_a_view_needs_its_table() -> None:
     catalog = Cupboard()
     with Warehouse(catalog) as warehouse:
         with pytest.raises(CloudError, match=f"Not found: Table p:pilot_records.{RECORDS} was not found") as caught:
-            warehouse.dry_run(rendered("binary"))
+            warehouse.dry_run(view_query(TABLE, "pilot-binary", "binary"))
         assert (caught.value.status, caught.value.reason) == (404, "notFound")
         fields = [
             {**field, "fields": field["fields"][:3]} if field["name"] == "jsonPayload" else field for field in schema()
         ]
         catalog.add_table(RECORDS, fields)
         with pytest.raises(CloudError, match="Field name prediction_id does not exist in STRUCT") as caught:
-            warehouse.dry_run(rendered("binary"))
+            warehouse.dry_run(view_query(TABLE, "pilot-binary", "binary"))
         assert (caught.value.status, caught.value.reason) == (400, "invalidQuery")
 
 
 def test_a_view_has_a_schema() -> None:
     """The check of a view gives its columns, without a row being there."""
     with Store() as store:
-        fields = store.warehouse.dry_run(rendered("binary"))
+        fields = store.warehouse.dry_run(view_query(TABLE, "pilot-binary", "binary"))
     assert {field["name"]: field["type"] for field in fields} == {
         "timestamp": "TIMESTAMP",
         "prediction_id": "STRING",

@@ -26,6 +26,7 @@ NEEDS_TERRAFORM = pytest.mark.skipif(shutil.which("terraform") is None, reason="
 CHECKOV = "checkov==3.3.30"  # in an environment of its own: its requirements and ours do not fit together
 # Cloud Logging takes these out of a line; they are fields of the entry then.
 TAKEN_OUT = {"severity", "time"}
+SETTINGS = {name.upper() for name in Settings.model_fields}
 BIGQUERY = {str: "STRING", int: "FLOAT", float: "FLOAT", bool: "BOOLEAN"}
 
 
@@ -70,10 +71,12 @@ def test_terraform_test(file: str, folder: Path) -> None:
 
 def test_no_rule_of_a_variable_is_left_out() -> None:
     """For each validation block there is a run that expects it to refuse."""
-    rules = Counter(
-        {name: len(body.get("validation", [])) for name, body in code.named(code.INFRA, "variable").items()}
-    )
-    expected = re.findall(r"expect_failures = \[(.+?)\]", source("tests/variables.tftest.hcl"))
+    rules: Counter[str] = Counter()
+    for folder in (code.INFRA, code.ENDPOINT):
+        variables = code.named(folder, "variable").items()
+        rules += Counter({name: len(body.get("validation", [])) for name, body in variables})
+    tests = source("tests/variables.tftest.hcl") + source("tests/goals.tftest.hcl")
+    expected = re.findall(r"expect_failures = \[(.+?)\]", tests)
     runs = Counter(name.removeprefix("var.") for line in expected for name in line.split(", "))
     assert runs == +rules
 
@@ -104,19 +107,35 @@ def test_an_environment_is_a_file_of_known_variables(environment: str) -> None:
 def test_the_environment_of_the_service_is_settings() -> None:
     """Terraform sets variables that are fields of Settings, and the store always."""
     assert {"MODEL_STORE", "GOOGLE_CLOUD_PROJECT"} <= code.environment_names()
-    assert code.environment_names() <= {name.upper() for name in Settings.model_fields}
+    assert code.environment_names() <= SETTINGS
 
 
 def test_settings_that_a_model_may_set_are_not_the_services_own() -> None:
-    """The rule on `settings` refuses what Terraform or Cloud Run sets; limits a model may set otherwise."""
-    refused = set(re.findall(r'"([A-Z_]+)"', source("variables.tf").split("model.settings) :")[1].split("])])")[0]))
+    """The rule on `settings` takes every field of Settings but those that Terraform, Cloud Run or Vertex AI sets."""
+    allowed = set(re.findall(r'"([A-Z_]+)"', source("variables.tf").split("keys(model.settings), [")[1].split("]")[0]))
     own = {name for name in code.environment_names() if not name.startswith("MAX_")}
-    assert own | {"PIN_FILE", "PORT", "K_SERVICE", "K_REVISION"} <= refused
+    own |= {"PIN_FILE", "RECORD_HASH_KEY"} | {name for name in SETTINGS if name.startswith(("AIP_", "K_"))}
+    assert allowed == SETTINGS - own
+
+
+@pytest.mark.parametrize("folder", [code.INFRA, code.ENDPOINT], ids=["root", "endpoint"])
+def test_protection_comes_before_everything(folder: Path) -> None:
+    """The protection depends on every resource, directly or through others, and so is destroyed before it."""
+    bodies = {f"{kind}.{name}": str(body) for (kind, name), body in code.resources(folder).items()}
+    made = set(bodies)
+    bodies |= {f"local.{name}": str(body) for block in code.blocks(folder, "locals") for name, body in block.items()}
+    reached, waiting = set(), ["terraform_data.protection"]
+    while waiting:
+        one = waiting.pop()
+        reached.add(one)
+        waiting += [other for other in bodies if re.search(rf"\b{other}\b", bodies[one]) and other not in reached]
+    assert made == reached & made
 
 
 def test_goals_default_as_in_the_recipe() -> None:
     """Where model.yaml is silent, Terraform takes the very defaults of the recipe."""
-    defaults = re.findall(r"try\(local\.recipes\[each\.key\]\.(\w+)\.(\w+), ([0-9.]+)\)", source("endpoints.tf"))
+    taken = r"try\(local\.recipes\[each\.key\]\.(\w+)\.(\w+), null\), ([0-9.]+)\)"
+    defaults = re.findall(taken, source("endpoints.tf"))
     parts = {"serving": Serving(), "monitoring": Monitoring()}
     assert {name for _, name, _ in defaults} == {"availability", "drift_threshold", "latency_goal", "latency_ms"}
     for part, name, default in defaults:

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from google.cloud import run_v2
 
+from infra.bootstrap import APIS
 from tests.cloud import CloudDouble, oauth
 from tests.cloud.api import api_client, run_client
 from tests.cloud.artifactregistry.images import HELLO
@@ -64,6 +65,7 @@ MORE: dict[str, Any] = {
     "records_days": 30,
 }
 # Every project has the logs' buckets _Default and _Required; the key was there before, and keys are never deleted.
+BY_HAND = (KEY, "billingAccounts/012345-6789AB-CDEF01")
 LEFT = {"logging.projects.locations.buckets", RINGS, KEYS, KEY_VERSIONS}
 CHECK_PASSED = Descriptor(
     "monitoring.googleapis.com/uptime_check/check_passed", "GAUGE", "BOOL", labels=("check_id", "checker_location")
@@ -107,7 +109,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
     base = tmp_path_factory.mktemp("root")
     shutil.copytree(ROOT / "models", base / "models", ignore=shutil.ignore_patterns("__pycache__"))
     folder = Path(shutil.copytree(INFRA, base / "infra", ignore=shutil.ignore_patterns(".terraform*", "tests")))
-    with Tripwire() as tripwire, CloudDouble(project=PROJECT, buckets=[STATE], apis=FRESH_APIS) as cloud:
+    with Tripwire() as tripwire, CloudDouble(project=PROJECT, buckets=[STATE], apis=FRESH_APIS | set(APIS)) as cloud:
         applied = Root(folder, cloud, tripwire)
         initialise(folder)
         applied.run("init", "-reconfigure", f"-backend-config=bucket={STATE}")
@@ -238,12 +240,12 @@ class TestApply:
         release(root)
         root.run("plan", "-detailed-exitcode")
         before = root.cloud.resources(SERVICES)[SERVICE]
-        root.write({"models": {"churn": {"concurrency": 10}}})
+        root.write({"models": {"churn": {"request_timeout_seconds": 30}}})
         plan = root.plan()
         assert changes(plan) == {'module.endpoint["churn"].google_cloud_run_v2_service.main': ["update"]}
         root.run("apply", "plan")
         after = root.cloud.resources(SERVICES)[SERVICE]
-        assert after["template"]["maxInstanceRequestConcurrency"] == 10
+        assert after["template"]["timeout"] == "30s"
         assert after["template"]["containers"][0]["image"] == before["template"]["containers"][0]["image"]
         assert after["template"]["labels"] == before["template"]["labels"] == {"model-version": "7"}
         assert after["traffic"] == before["traffic"]
@@ -253,7 +255,7 @@ class TestApply:
 
     def test_everything_else_can_be_switched_on(self, root: Root) -> None:
         """Budget, key, models, an uptime check, IAP, e-mails: only additions and updates, by who may apply."""
-        make_key(root.cloud)
+        let_apply(root.cloud)
         root.write(MORE)
         plan = root.plan()
         assert policies.faults(plan) == []
@@ -285,14 +287,17 @@ class TestApply:
         grants = {
             name: policy["bindings"]
             for name, policy in root.cloud.state.policies.items()
-            if policy["bindings"] and not name.endswith(STATE)
+            if policy["bindings"] and not name.endswith((STATE, *BY_HAND))
         }
         assert grants == {}
         assert root.tripwire.hosts <= HARD_CODED
 
 
-def make_key(cloud: CloudDouble) -> None:
-    """Make the key that the bucket and the dataset are to be encrypted with."""
+def let_apply(cloud: CloudDouble) -> None:
+    """Make the key for bucket and dataset, and let the applying identity at it and at the account that pays.
+
+    Both lie outside of what Terraform makes: a person does this.
+    """
     cloud.state.enabled.add("cloudkms.googleapis.com")
     ring, _, key = KEY.partition("/cryptoKeys/")
     location, _, name = ring.partition("/keyRings/")
@@ -300,6 +305,11 @@ def make_key(cloud: CloudDouble) -> None:
         rings = kms.projects().locations().keyRings()
         rings.create(parent=location, keyRingId=name, body={}).execute()
         rings.cryptoKeys().create(parent=ring, cryptoKeyId=key, body={"purpose": "ENCRYPT_DECRYPT"}).execute()
+        grant = {"bindings": [{"role": "roles/cloudkms.admin", "members": [f"serviceAccount:{APPLY}"]}]}
+        rings.cryptoKeys().setIamPolicy(resource=KEY, body={"policy": grant}).execute()
+    payer = f"//billingbudgets.googleapis.com/billingAccounts/{MORE['budget']['billing_account']}"
+    costs = [{"role": "roles/billing.costsManager", "members": [f"serviceAccount:{APPLY}"]}]
+    cloud.state.policies[payer] = {"version": 1, "bindings": costs}
 
 
 def release(root: Root) -> None:
@@ -348,6 +358,7 @@ INPUTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
             RUN: {"update"},
             r"google_storage_bucket\.models": {"update"},
             r"google_bigquery_(dataset|table)\.records": {"update"},
+            r"(module\.endpoint\[.*\]\.)?terraform_data\.protection": {"update"},
         },
     ),
     "encryption_key": (
@@ -363,6 +374,7 @@ INPUTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
     "model_bucket": (
         {"model_bucket": "pilot-other"},
         {
+            r"terraform_data\.protection": {"delete", "create"},
             r"google_storage_bucket\.models": {"delete", "create"},
             r"google_storage_bucket_iam_member\.models_.*": {"delete", "create"},
             r'module\.endpoint\["churn"\]\.google_storage_bucket_iam_member\.versions': {"delete", "create"},
@@ -393,7 +405,10 @@ INPUTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
 INVOKER = r'.*google_cloud_run_v2_service_iam_member\.invoker\["{}"\]'
 MODEL_INPUTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
     "access": ({"access": "public"}, {INVOKER.format("allUsers"): {"create"}}),
-    "concurrency": ({"concurrency": 10}, {RUN: {"update"}}),
+    "concurrency": (
+        {"concurrency": 10},
+        {RUN: {"update"}, r'.*google_monitoring_alert_policy\.main\["instances"\]': {"update"}},
+    ),
     "cpu": ({"cpu": 2}, {RUN: {"update"}, r".*google_monitoring_dashboard\.main": {"update"}}),
     "hash_key_secret": (
         {"hash_key_secret": f"projects/{PROJECT}/secrets/key"},
@@ -463,3 +478,30 @@ class TestInputs:
             assert allowed and set(actions) <= set.union(*allowed), (address, actions)
         for pattern in may:
             assert any(re.fullmatch(pattern, address) for address in planned), pattern
+
+    def test_what_is_protected_goes_whole_or_not_at_all(self, root: Root) -> None:
+        """A destroy, another prefix and a model less are refused before anything is taken away, in words."""
+        root.write({"deletion_protection": True})
+        root.run("apply", "-auto-approve")
+        before = kept(root.cloud)
+        for variables, command in (({}, "destroy"), ({"prefix": "other"}, "apply"), ({"models": {}}, "apply")):
+            root.write({"deletion_protection": True, **variables})
+            done = terraform(root.folder, root.environment, command, "-auto-approve")
+            assert done.returncode == 1
+            assert "deletion_protection is true. Set it to false and apply" in done.stderr
+            assert before <= kept(root.cloud), command
+        root.write({})
+        root.run("apply", "-auto-approve")
+        root.run("destroy", "-auto-approve")
+
+
+def kept(cloud: CloudDouble) -> set[tuple[str, str]]:
+    """Return every resource that there is, and every grant."""
+    resources = {(kind, name) for kind in cloud.state.collections for name in cloud.resources(kind)}
+    grants = {
+        (name, f"{binding['role']} {member}")
+        for name, policy in cloud.state.policies.items()
+        for binding in policy["bindings"]
+        for member in binding["members"]
+    }
+    return resources | grants

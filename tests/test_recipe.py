@@ -132,8 +132,14 @@ WRONG_PARTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "negative-factor": ({"inputs": {"age": {"factor": -1}}}, "inputs.age.factor: Input should be greater"),
     "latency-text": ({"serving": {"latency_ms": "fast"}}, "serving.latency_ms: Input should be a valid number"),
-    "latency-goal": ({"serving": {"latency_goal": 1}}, "serving.latency_goal: Input should be less than 1"),
-    "availability-percent": ({"serving": {"availability": 99.5}}, "serving.availability: Input should be less than 1"),
+    "latency-goal": (
+        {"serving": {"latency_goal": 1}},
+        "serving.latency_goal: Input should be less than or equal",
+    ),
+    "availability-percent": (
+        {"serving": {"availability": 99.5}},
+        "serving.availability: Input should be less than or equal",
+    ),
     "falling-steps": ({"rollout": {"steps": [50, 5, 100]}}, "rollout.steps: steps rise from at least 1 to 100"),
     "repeated-steps": ({"rollout": {"steps": [5, 5, 100]}}, "rollout.steps: steps rise from at least 1 to 100"),
     "unfinished-steps": ({"rollout": {"steps": [5, 50]}}, "rollout.steps: steps rise from at least 1 to 100"),

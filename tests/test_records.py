@@ -11,7 +11,7 @@ from tests.cloud import CloudDouble
 from tests.cloud.api import api_client
 from tests.cloud.logging.entries import Origin
 from tests.cloud.schemas import Json
-from tests.infra.code import INFRA, resources, unquoted
+from tests.infra.code import INFRA, resources, unquoted, view_query
 from tests.server import Server
 from tests.test_endpoint import GOOD
 
@@ -19,7 +19,7 @@ PROJECT, REGION, PREFIX, MODEL = "local-project", "europe-west6", "pilot", "bina
 RECORDS = unquoted(resources(INFRA)["google_bigquery_table", "records"]["table_id"])
 HOUSE = {"projectId": PROJECT, "datasetId": "pilot_records"}
 ORIGIN = Origin(PROJECT, REGION, f"{PREFIX}-{MODEL}", f"{PREFIX}-{MODEL}-00001-abc", "0a1b")
-STRANGER = Origin(PROJECT, REGION, "shop-binary", "shop-binary-00001-abc", "0a1b")
+STRANGER = Origin(PROJECT, REGION, f"{PREFIX}-eu-binary", f"{PREFIX}-eu-binary-00001-abc", "0a1b")
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def declare(bigquery: Any, logging: Any) -> None:
     fields = json.loads((INFRA / "records.schema.json").read_text(encoding="utf-8"))
     partitioned = {"type": "DAY", "field": "timestamp"}
     put(bigquery, RECORDS, schema={"fields": fields}, timePartitioning=partitioned)
-    put(bigquery, MODEL, view={"query": rendered("predictions.sql"), "useLegacySql": False})
+    query = view_query(f"{PROJECT}.{HOUSE['datasetId']}.{RECORDS}", f"{PREFIX}-{MODEL}", MODEL)
+    put(bigquery, MODEL, view={"query": query, "useLegacySql": False})
     sink = {
         "name": f"{PREFIX}-records",
         "destination": f"bigquery.googleapis.com/projects/{PROJECT}/datasets/{HOUSE['datasetId']}",
@@ -57,18 +58,11 @@ def put(bigquery: Any, name: str, **fields: Any) -> None:
     bigquery.tables().insert(**HOUSE, body={"tableReference": {**HOUSE, "tableId": name}, **fields}).execute()
 
 
-def rendered(name: str) -> str:
-    """Return a template of infra/ as Terraform fills it in."""
-    table = f"{PROJECT}.{HOUSE['datasetId']}.{RECORDS}"
-    text = (INFRA / name).read_text(encoding="utf-8")
-    return text.replace("${table}", table).replace("${model}", MODEL)
-
-
 def sink_filter() -> str:
     """Return the filter of infra/'s sink."""
     declared = resources(INFRA)["google_logging_project_sink", "records"]["filter"]
     (text,) = re.findall(r"<<-EOT\n(.*)\n *EOT", declared, re.DOTALL)
-    filled: str = text.replace("${var.project}", PROJECT).replace("${var.prefix}", PREFIX)
+    filled: str = text.replace("${var.project}", PROJECT).replace("${local.services}", f'"{PREFIX}-{MODEL}"')
     assert "${" not in filled
     return filled
 
@@ -128,7 +122,7 @@ def test_records_fit_the_table_as_it_is(cloud: CloudDouble, server: Server) -> N
 
 
 def test_other_services_records_stay_out(cloud: CloudDouble, server: Server) -> None:
-    """A service whose name does not start with the prefix is not ours, whatever it prints."""
+    """A service that no model of ours names is not ours, whatever it prints and whatever its name begins with."""
     predict(server)
     hand_over(cloud, server, STRANGER)
     assert ask(cloud, f"SELECT COUNT(*) AS n FROM {RECORDS}") == [{"n": "0"}]

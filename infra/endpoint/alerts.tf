@@ -2,7 +2,7 @@
 # nothing has been counted yet. Names are headings of the runbook. The monitor's alert on drift belongs here too, with
 # goals.drift_threshold.
 locals {
-  errors_max = tonumber(format("%.6g", min(1, 10 * (1 - var.goals.availability)))) # ten times what the goal allows
+  errors_max = tonumber(format("%.6g", min(0.5, 10 * (1 - var.goals.availability)))) # ten times what the goal allows
 
   run_requests = "run_googleapis_com:request_count{${local.service}}"
   run_errors   = "run_googleapis_com:request_count{${local.service},response_code_class=\"5xx\"}"
@@ -25,9 +25,9 @@ locals {
     }
     instances = {
       duration = "300s"
-      query    = "max(sum by (revision_name) (run_googleapis_com:container_instance_count{${local.service},state=\"active\"})) >= ${var.endpoint.max_instances}"
+      query    = "max(sum by (revision_name) (run_googleapis_com:container_instance_count{${local.service},state=\"active\"})) >= ${var.endpoint.max_instances} and histogram_quantile(0.5, sum by (le) (increase(run_googleapis_com:container_max_request_concurrencies_bucket{${local.service},state=\"active\"}[5m]))) > ${0.8 * var.endpoint.concurrency}"
       severity = "WARNING"
-      text     = "For five minutes, all ${var.endpoint.max_instances} instances have been busy. More requests will wait, and then get a 429."
+      text     = "For five minutes, all ${var.endpoint.max_instances} instances have answered nearly as many requests at a time as they may (${var.endpoint.concurrency}). More requests will wait, and then get a 429."
       title    = "Every instance is busy"
     }
     latency = {
@@ -78,7 +78,7 @@ locals {
 }
 
 resource "google_monitoring_alert_policy" "main" {
-  for_each = merge(local.alerts, local.uptime_alerts)
+  for_each = { for name, alert in merge(local.alerts, local.uptime_alerts) : name => alert if name != "silence" || var.endpoint.silence_hours > 0 }
 
   combiner              = "OR"
   display_name          = "${each.value.title} (${var.name})"

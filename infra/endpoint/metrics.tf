@@ -17,7 +17,7 @@ locals {
   counters = {
     exits = {
       description = "Instances that ended though nobody told them to"
-      filter      = "${local.system} AND textPayload=~\"Container called exit|terminated on signal|[Mm]emory limit of .* exceeded|LIVENESS .*probe failed\""
+      filter      = "${local.system} AND textPayload=~\"Container called exit.[1-9]|terminated on signal (4|6|7|8|9|11)[^0-9]|[Mm]emory limit of .* exceeded|LIVENESS .*probe failed\""
       labels      = {}
     }
     load_failures = {

@@ -16,6 +16,7 @@ output "identity" {
 output "invoke_command" {
   description = "A call that shows the model's card and an example to send."
   value = (
+    var.endpoint.access == "iap" ? "open ${google_cloud_run_v2_service.main.uri}/docs # in a browser, to sign in" :
     var.endpoint.access == "public" ? "curl ${google_cloud_run_v2_service.main.uri}/model" :
     "curl -H \"Authorization: Bearer $(gcloud auth print-identity-token)\" ${google_cloud_run_v2_service.main.uri}/model"
   )

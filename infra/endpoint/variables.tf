@@ -42,6 +42,15 @@ variable "goals" {
     latency_goal    = number
     latency_ms      = number
   })
+
+  validation {
+    condition     = var.goals.availability >= 0.5 && var.goals.availability <= 0.9999 && var.goals.latency_goal >= 0.5 && var.goals.latency_goal <= 0.9999
+    error_message = "models/${var.model}/model.yaml: serving.availability and serving.latency_goal are shares, 0.5 to 0.9999."
+  }
+  validation {
+    condition     = var.goals.latency_ms > 0 && var.goals.latency_ms < 60000
+    error_message = "models/${var.model}/model.yaml: serving.latency_ms is above 0 and below 60000, a minute."
+  }
 }
 
 variable "model" {
@@ -62,6 +71,11 @@ variable "name" {
 variable "owner" {
   description = "Who answers for the model, from model.yaml."
   type        = string
+
+  validation {
+    condition     = length(var.owner) > 0
+    error_message = "models/${var.model}/model.yaml needs an owner."
+  }
 }
 
 variable "prices" {

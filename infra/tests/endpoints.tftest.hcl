@@ -42,6 +42,8 @@ mock_provider "google" {
 }
 
 variables {
+  deletion_protection = false # the runs take down what they made
+
   environment  = "test"
   model_bucket = "pilot-models"
   models       = { churn = {} }

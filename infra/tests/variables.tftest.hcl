@@ -144,7 +144,7 @@ run "silence" {
 run "schedule" {
   command = plan
   variables {
-    models = { churn = { retrain_schedule = "monthly" } }
+    models = { churn = { retrain_schedule = "0 24 1 * *" } }
   }
   expect_failures = [var.models]
 }
@@ -152,7 +152,25 @@ run "schedule" {
 run "secret" {
   command = plan
   variables {
-    models = { churn = { hash_key_secret = "hash-key" } }
+    encryption_key = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
+    model_bucket   = "pilot-state"
+    models         = { churn = { hash_key_secret = "hash-key" } }
+  }
+  expect_failures = [var.encryption_key, var.model_bucket, var.models]
+}
+
+run "reserved" {
+  command = plan
+  variables {
+    models = { verify = {} }
+  }
+  expect_failures = [var.models]
+}
+
+run "network" {
+  command = plan
+  variables {
+    models = { churn = { network = { name = "", subnetwork = "subnet" } } }
   }
   expect_failures = [var.models]
 }
@@ -160,7 +178,7 @@ run "secret" {
 run "settings" {
   command = plan
   variables {
-    models = { churn = { settings = { MODEL_STORE = "gs://elsewhere" } } }
+    models = { churn = { settings = { MAX_INSTANCE = "10" } } }
   }
   expect_failures = [var.models]
 }

@@ -151,7 +151,8 @@ def _policies(project: Project, resource: str) -> Iterator[Json]:
     host, name = RESOURCE.fullmatch(resource).groups()  # type: ignore[union-attr]
     parts = name.split("/")
     # The name of an object may hold slashes; between bucket and object there is nothing that has a policy.
-    steps = range(len(parts), 2, -1) if host != STORAGE else (4,)
+    # A budget belongs to the account that pays; who may read or edit its one project may do so with the budget, too.
+    steps = (4,) if host == STORAGE else (2,) if parts[0] == "billingAccounts" else range(len(parts), 2, -1)
     for length in steps:
         above = "/".join(parts[:length])
         yield project.policies.get(f"//{host}/{above}", {"bindings": []})

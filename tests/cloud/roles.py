@@ -123,12 +123,14 @@ ROLES: dict[str, tuple[str, ...]] = {
 OWNER = "roles/owner"
 BASIC = {
     "roles/editor": re.compile(r".*"),
-    "roles/viewer": re.compile(r".*\.(get|list|getIamPolicy)"),
+    # https://cloud.google.com/bigquery/docs/access-control-basic-roles: viewers may start jobs
+    "roles/viewer": re.compile(r".*\.(get|list|getIamPolicy)|bigquery\.jobs\.create"),
 }
 # What a method's last part is called in its permission.
 ACTIONS = {"insert": "create", "patch": "update"}
 # What a collection is called in permissions where that is another name.
 KINDS = {
+    "billingbudgets.budgets": "billing.budgets",
     "cloudbuild.triggers": "cloudbuild.builds",
     "cloudresourcemanager.projects": "resourcemanager.projects",
     "iap.iap": "iap.webServices",
@@ -143,6 +145,7 @@ EXCEPTIONS = {
     "bigquery.projects.getServiceAccount": "bigquery.jobs.create",
     "bigquery.tabledata.insertAll": "bigquery.tables.updateData",
     "bigquery.tabledata.list": "bigquery.tables.getData",
+    "cloudbilling.projects.getBillingInfo": "resourcemanager.projects.get",
     "cloudbuild.builds.cancel": "cloudbuild.builds.update",
     "cloudbuild.builds.retry": "cloudbuild.builds.create",
     "cloudbilling.projects.getBillingInfo": "resourcemanager.projects.get",

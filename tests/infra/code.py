@@ -69,6 +69,14 @@ def environment_names() -> set[str]:
     return set(re.findall(r"^ +([A-Z_]+) +=", text, re.M)) | set(written)
 
 
+def view_query(table: str, service: str, model: str) -> str:
+    """Return the query of a model's view of its predictions, as Terraform fills it in."""
+    text = (INFRA / "predictions.sql").read_text(encoding="utf-8")
+    for name, value in {"table": table, "service": service, "model": model}.items():
+        text = text.replace(f"${{{name}}}", value)
+    return text
+
+
 def _labelled(block: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     return ((label, body) for label, body in block.items() if not label.startswith("__"))
 
