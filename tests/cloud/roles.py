@@ -148,7 +148,6 @@ EXCEPTIONS = {
     "cloudbilling.projects.getBillingInfo": "resourcemanager.projects.get",
     "cloudbuild.builds.cancel": "cloudbuild.builds.update",
     "cloudbuild.builds.retry": "cloudbuild.builds.create",
-    "cloudbilling.projects.getBillingInfo": "resourcemanager.projects.get",
     "cloudbuild.triggers.delete": "cloudbuild.builds.update",
     "cloudbuild.triggers.run": "cloudbuild.builds.create",
     "iam.serviceAccounts.signBlob": "iam.serviceAccounts.signBlob",
