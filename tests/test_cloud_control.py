@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import run_v2, storage
 from googleapiclient.errors import HttpError
 
-from tests.cloud import CloudDouble, access, conditions, roles
+from tests.cloud import CloudDouble, access, conditions, oauth, roles
 from tests.cloud.api import api_client, run_client
 from tests.cloud.control import BEHAVIOUR
 from tests.cloud.discovery import Document
@@ -37,6 +39,9 @@ METRICS = f"/logging/v2/{PROJECT}/metrics"
 METRIC = {"name": "churn/requests", "filter": "severity>=ERROR"}
 POLICIES = f"/monitoring/v3/{PROJECT}/alertPolicies"
 SERVE = "serve@local-project.iam.gserviceaccount.com"
+PROXIED = f"/iap/v1/{PROJECT}/iap_web/cloud_run-europe-west6/services/churn"
+PERSON = "person@example.com"
+STALE = oauth.identity_token(PERSON, "http://127.0.0.1", -1)
 PREFIX = 'resource.name.startsWith("projects/_/buckets/models/objects/churn/")'
 
 
@@ -79,6 +84,25 @@ def assert_refused(response: httpx2.Response, status: int, rpc: str, words: str 
     assert (error["code"], error["status"]) == (status, rpc)
     assert words in error["message"]
     assert "errors" not in error
+    return error
+
+
+def assert_not_enabled(response: httpx2.Response, words: str) -> Json:
+    """Check the refusal of an API that is not enabled: its reason is there for newer and for older clients."""
+    assert response.status_code == 403, response.text
+    error: Json = response.json()["error"]
+    assert (error["code"], error["status"], error["details"][0]["reason"]) == (
+        403,
+        "PERMISSION_DENIED",
+        "SERVICE_DISABLED",
+    )
+    (legacy,) = error["errors"]
+    assert (legacy["reason"], legacy["domain"], legacy["message"]) == (
+        "accessNotConfigured",
+        "usageLimits",
+        error["message"],
+    )
+    assert words in error["message"]
     return error
 
 
@@ -227,13 +251,150 @@ def changed(base: Json, **fields: Any) -> Json:
     return {**base, **fields}
 
 
+def with_variable(name: str, value: str) -> Json:
+    """Return a service of Cloud Run whose container has an environment variable."""
+    return {"template": {"containers": [{"image": "x", "env": [{"name": name, "value": value}]}]}}
+
+
 def limited(**limits: str) -> Json:
     """Return a service of Cloud Run whose container has these limits."""
     return {"template": {"containers": [{"image": "x", "resources": {"limits": limits}}]}}
 
 
+def sized(template: Json | None = None, cpu_idle: bool = True, **limits: str) -> Json:
+    """Return a service of Cloud Run with these limits, billed by requests, in a template that says more."""
+    resources = {"limits": limits, "cpuIdle": cpu_idle}
+    return {"template": {"containers": [{"image": "x", "resources": resources}], **(template or {})}}
+
+
+def aligned(**aggregation: str) -> Json:
+    """Return an alert policy whose one condition has an aggregation."""
+    condition = {**CONDITION, "conditionThreshold": {**THRESHOLD, "aggregations": [aggregation]}}
+    return {**POLICY, "conditions": [condition]}
+
+
+def linked(*urls: str, name: str = "Runbook") -> Json:
+    """Return an alert policy whose documentation links to pages."""
+    return {**POLICY, "documentation": {"links": [{"displayName": name, "url": url} for url in urls]}}
+
+
+def objective(indicator: Json) -> Json:
+    """Return a service level objective."""
+    return {"goal": 0.9, "rollingPeriod": "86400s", "serviceLevelIndicator": {"requestBased": indicator}}
+
+
+GEN2 = {"executionEnvironment": "EXECUTION_ENVIRONMENT_GEN2"}
+GOOD_TEMPLATES = {
+    "most-of-1": sized(cpu="1", memory="4Gi"),
+    "most-of-2": sized(cpu="2000m", memory="8Gi"),
+    "most-of-half": sized(cpu="500m", memory="1Gi"),
+    "least-of-gen2": sized(GEN2, memory="512Mi"),
+    "less-than-1": sized({"maxInstanceRequestConcurrency": 1}, cpu="80m", memory="128Mi"),
+    "always-billed": sized(cpu_idle=False, cpu="1"),
+}
+BAD_TEMPLATES = {
+    "memory-of-1": (sized(cpu="1", memory="4097Mi"), "at most 4096Mi"),
+    "memory-of-2": (sized(cpu="2", memory="9Gi"), "at most 8192Mi"),
+    "memory-of-4": (sized(cpu="4", memory="17Gi"), "at most 16384Mi"),
+    "memory-of-6": (sized(cpu="6", memory="25Gi"), "at most 24576Mi"),
+    "memory-of-8": (sized(cpu="8", memory="33Gi"), "at most 32768Mi"),
+    "memory-below-1": (sized(cpu="900m", memory="1025Mi"), "at most 1024Mi"),
+    "memory-below-half": (sized(cpu="400m", memory="513Mi"), "at most 512Mi"),
+    "memory-of-gen2": (sized(GEN2, memory="256Mi"), "at least 512Mi"),
+    "concurrency-below-1": (sized({"maxInstanceRequestConcurrency": 2}, cpu="500m"), "must be 1"),
+    "billing-below-1": (sized(cpu_idle=False, cpu="500m"), "cpuIdle"),
+    "gen2-below-1": (sized(GEN2, cpu="500m"), "first generation"),
+    "negative-concurrency": (sized({"maxInstanceRequestConcurrency": -1}), "from 0 to 1000"),
+    "unknown-limit": (sized(disk="1Gi"), "disk"),
+}
+COUNTER, HISTOGRAM = (
+    f'metric.type="run.googleapis.com/{name}" resource.type="cloud_run_revision"'
+    for name in ("request_count", "request_latencies")
+)
+PROMQL = {
+    "displayName": "c",
+    "conditionPrometheusQueryLanguage": {"query": "up > 0", "disableMetricValidation": True},
+}
+BAD_POLICIES = {
+    "label-value": (changed(POLICY, userLabels={"team": "Data"}), "the value 'Data'"),
+    "long-label-value": (changed(POLICY, userLabels={"team": "a" * 64}), "the value"),
+    "label-key": (changed(POLICY, userLabels={"1team": "a"}), "the key '1team'"),
+    "labels": (changed(POLICY, userLabels={f"a{index}": "" for index in range(65)}), "more than 64"),
+    "link": (linked("runbook.md"), "runbook.md"),
+    "link-without-name": (linked("https://example.com", name=""), "display_name"),
+    "links": (linked(*["https://example.com"] * 4), "more than 3"),
+    "long-text": (changed(POLICY, documentation={"content": "a" * 8193}), "8192 characters"),
+    "two-queries": (changed(POLICY, conditions=[PROMQL, PROMQL]), "only condition"),
+    "query-and-threshold": (changed(POLICY, conditions=[PROMQL, CONDITION]), "only condition"),
+    "alignment-too-short": (aligned(perSeriesAligner="ALIGN_RATE", alignmentPeriod="59s"), "alignmentPeriod"),
+    "alignment-too-long": (aligned(perSeriesAligner="ALIGN_RATE", alignmentPeriod="90001s"), "alignmentPeriod"),
+    "no-alignment": (aligned(perSeriesAligner="ALIGN_RATE"), "alignmentPeriod"),
+    "reduced-unaligned": (aligned(crossSeriesReducer="REDUCE_SUM", alignmentPeriod="60s"), "must be aligned"),
+}
+GOOD_POLICIES = {
+    "labels": changed(POLICY, userLabels={"team": "data-1_a", "empty": ""}),
+    "links": linked(*["https://example.com/book?service=${resource.name}#errors"] * 3),
+    "one-query": changed(POLICY, conditions=[PROMQL]),
+    "longest-alignment": aligned(
+        perSeriesAligner="ALIGN_RATE", crossSeriesReducer="REDUCE_SUM", alignmentPeriod="90000s"
+    ),
+}
+BAD_OBJECTIVES = {
+    "cut-of-a-counter": (objective({"distributionCut": {"distributionFilter": COUNTER, "range": {"max": 1}}}), "INT64"),
+    "cut-of-a-log-counter": (
+        objective(
+            {
+                "distributionCut": {
+                    "distributionFilter": 'metric.type="logging.googleapis.com/user/churn/requests"',
+                    "range": {"max": 1},
+                }
+            }
+        ),
+        "INT64",
+    ),
+    "ratio-of-a-distribution": (
+        objective({"goodTotalRatio": {"goodServiceFilter": COUNTER, "totalServiceFilter": HISTOGRAM}}),
+        "DISTRIBUTION",
+    ),
+}
+
+
 class TestRefusals:
     """What Google would not take."""
+
+    @pytest.mark.parametrize(("body", "words"), BAD_TEMPLATES.values(), ids=BAD_TEMPLATES)
+    def test_sizes_of_instances(self, body: Json, words: str, http: httpx2.Client) -> None:
+        """CPU, memory, generation, billing and concurrency have to go together as Cloud Run documents it."""
+        refused = http.post(SERVICES, params={"serviceId": "churn", "validateOnly": True}, json=body)
+        assert_refused(refused, 400, "INVALID_ARGUMENT", words)
+
+    @pytest.mark.parametrize("body", GOOD_TEMPLATES.values(), ids=GOOD_TEMPLATES)
+    def test_sizes_that_instances_can_have(self, body: Json, http: httpx2.Client) -> None:
+        """What is just within the bounds is taken."""
+        taken = http.post(SERVICES, params={"serviceId": "churn", "validateOnly": True}, json=body)
+        assert taken.status_code == 200, taken.text
+
+    @pytest.mark.parametrize(("body", "words"), BAD_POLICIES.values(), ids=BAD_POLICIES)
+    def test_alert_policies(self, body: Json, words: str, http: httpx2.Client) -> None:
+        """Labels, documentation, conditions and aggregations of alert policies have the bounds of the reference."""
+        assert_refused(http.post(POLICIES, json=body), 400, "INVALID_ARGUMENT", words)
+
+    @pytest.mark.parametrize("body", GOOD_POLICIES.values(), ids=GOOD_POLICIES)
+    def test_alert_policies_within_bounds(self, body: Json, http: httpx2.Client) -> None:
+        """What is just within them is taken."""
+        taken = http.post(POLICIES, json=body)
+        assert taken.status_code == 200, taken.text
+
+    @pytest.mark.parametrize(("body", "words"), BAD_OBJECTIVES.values(), ids=BAD_OBJECTIVES)
+    def test_objectives(self, body: Json, words: str, http: httpx2.Client) -> None:
+        """A cut needs a metric of distributions, a ratio metrics of numbers."""
+        http.post(METRICS, json=METRIC)
+        services = f"/monitoring/v3/{PROJECT}/services"
+        http.post(f"{services}?serviceId=churn", json={"displayName": "a", "custom": {}})
+        path = f"{services}/churn/serviceLevelObjectives"
+        assert_refused(http.post(path, json=body), 400, "INVALID_ARGUMENT", words)
+        cut = {"distributionCut": {"distributionFilter": HISTOGRAM, "range": {"max": 1}}}
+        assert http.post(path, json=objective(cut)).status_code == 200
 
     @pytest.mark.parametrize(
         ("path", "body", "status", "rpc", "words"),
@@ -370,6 +531,24 @@ class TestRefusals:
                 "reserved",
                 id="run-reserved-variable",
             ),
+            *(
+                pytest.param(f"{SERVICES}?serviceId=churn", with_variable(name, value), 400, *rest, id=f"run-env-{id_}")
+                for id_, name, value, *rest in (
+                    ("empty", "", "1", "INVALID_ARGUMENT", "''"),
+                    ("equals-sign", "A=B", "1", "INVALID_ARGUMENT", "A=B"),
+                    ("reserved-prefix", "X_GOOGLE_A", "1", "INVALID_ARGUMENT", "reserved"),
+                    ("nul-in-name", "A\0", "1", "INVALID_ARGUMENT", "A"),
+                    ("nul-in-value", "A", "a\0b", "INVALID_ARGUMENT", "NUL"),
+                )
+            ),
+            pytest.param(
+                f"{SERVICES}?serviceId=churn",
+                {"template": {"containers": [{"image": "x", "args": ["\0"]}]}},
+                400,
+                "INVALID_ARGUMENT",
+                "NUL",
+                id="run-nul-in-argument",
+            ),
             pytest.param(
                 f"{SERVICES}?serviceId=churn", limited(cpu="3"), 400, "INVALID_ARGUMENT", "for cpu", id="run-cpu"
             ),
@@ -476,8 +655,7 @@ class TestEnabledApis:
 
     def test_an_api_answers_once_it_is_enabled(self, http: httpx2.Client) -> None:
         """Before, every call is refused with the address where to enable it."""
-        error = assert_refused(http.get(SERVICES), 403, "PERMISSION_DENIED", "has not been used in project")
-        assert error["details"][0]["reason"] == "SERVICE_DISABLED"
+        error = assert_not_enabled(http.get(SERVICES), "has not been used in project")
         assert error["details"][0]["metadata"]["service"] == "run.googleapis.com"
         enabled = http.post(f"/serviceusage/v1/{PROJECT}/services/run.googleapis.com:enable", json={}).json()
         assert enabled["response"]["service"]["state"] == "ENABLED"
@@ -497,11 +675,22 @@ class TestEnabledApis:
         assert_refused(refused, 403, "PERMISSION_DENIED", "runn.googleapis.com")
         assert http.get(SERVICES).status_code == 403
 
+    def test_billing_information_needs_its_api_and_to_see_the_project(self, http: httpx2.Client) -> None:
+        """Cloud Billing, too, is refused until it is enabled; then whoever may get the project may ask."""
+        path = f"/_as/{PERSON}/cloudbilling/v1/{PROJECT}/billingInfo"
+        assert_not_enabled(http.get(path), "cloudbilling.googleapis.com")
+        http.post(f"/serviceusage/v1/{PROJECT}/services/cloudbilling.googleapis.com:enable", json={})
+        assert_refused(http.get(path), 403, "PERMISSION_DENIED", "'resourcemanager.projects.get'")
+        grant(http, f"/cloudresourcemanager/v1/{PROJECT}", "roles/run.viewer", f"user:{PERSON}")
+        assert http.get(path).status_code == 403
+        grant(http, f"/cloudresourcemanager/v1/{PROJECT}", "roles/cloudscheduler.viewer", f"user:{PERSON}")
+        assert http.get(path).json()["billingEnabled"] is True
+
     def test_budgets_count_on_a_project_that_the_caller_names(self, http: httpx2.Client) -> None:
         """Without user_project_override the call counts on gcloud's own project, where the API is off."""
         http.post(f"/serviceusage/v1/{PROJECT}/services/billingbudgets.googleapis.com:enable", json={})
         path = "/billingbudgets/v1/billingAccounts/012345-6789AB-CDEF01/budgets"
-        assert_refused(http.get(path), 403, "PERMISSION_DENIED", "764086051850")
+        assert_not_enabled(http.get(path), "764086051850")
         assert http.get(path, headers={"X-Goog-User-Project": "local-project"}).status_code == 200
 
 
@@ -550,6 +739,20 @@ class TestPolicies:
         body = {"policy": {"version": 3, "bindings": [binding]}}
         assert_refused(http.post(f"{service}:setIamPolicy", json=body), 400, "INVALID_ARGUMENT", words)
         assert http.get(f"{service}:getIamPolicy").json()["etag"] == "ACAB"
+
+    @pytest.mark.parametrize("role", ["roles/run.invokr", "roles/compute.viewer"], ids=["misspelt", "not-in-table"])
+    def test_a_role_that_is_not_known_is_no_guess(self, role: str, http: httpx2.Client, service: str) -> None:
+        """What a predefined role allows is in a table; a grant of another one is 501, and nothing is kept."""
+        bindings = [{"role": role, "members": ["allUsers"]}]
+        refused = http.post(f"{service}:setIamPolicy", json={"policy": {"bindings": bindings}})
+        assert_refused(refused, 501, "UNIMPLEMENTED", role)
+        assert "tests/cloud/roles.py" in refused.json()["error"]["message"]
+        assert http.get(f"{service}:getIamPolicy").json()["etag"] == "ACAB"
+        http.post("/storage/v1/b", params={"project": "local-project"}, json={"name": "models"})
+        assert http.put("/storage/v1/b/models/iam", json={"bindings": bindings}).status_code == 501
+        entry = {"role": role, "userByEmail": "a@example.com"}
+        body = {**DATASET, "access": [entry]}
+        assert http.post(f"/bigquery/bigquery/v2/{PROJECT}/datasets", json=body).status_code == 501
 
     def test_a_service_agent_exists_once_something_needed_it(self, http: httpx2.Client, service: str) -> None:
         """Monitoring's agent cannot be granted anything before the first uptime check that authenticates."""
@@ -675,6 +878,62 @@ class TestPrincipals:
         assert http.post(f"/_as/{serve}{path}", json=asked).status_code == 403
         grant(http, f"{SERVICES}/churn", "roles/run.admin", f"serviceAccount:{serve}")
         assert http.post(f"/_as/{serve}{path}", json=asked).json() == asked
+
+
+class TestProxy:
+    """Identity-Aware Proxy in front of a service of Cloud Run."""
+
+    @pytest.fixture
+    def uri(self, http: httpx2.Client) -> str:
+        """Give the address of a service that has it in front, and that nobody was granted anything on."""
+        body = {**SERVICE, "iapEnabled": True}
+        assert http.post(SERVICES, params={"serviceId": "churn"}, json=body).status_code == 200
+        return str(http.get(f"{SERVICES}/churn").json()["uri"])
+
+    @pytest.fixture
+    def proxy(self, http: httpx2.Client) -> str:
+        """Give the service account with which the proxy asks Cloud Run."""
+        number = http.get(f"/cloudresourcemanager/v1/{PROJECT}").json()["projectNumber"]
+        return f"serviceAccount:service-{number}@gcp-sa-iap.iam.gserviceaccount.com"
+
+    def ask(self, uri: str, who: str = PERSON, verb: str = "GET", header: str = "Authorization") -> int:
+        """Ask the service as somebody; return the status."""
+        headers = {header: f"Bearer {oauth.identity_token(who, uri)}"}
+        return httpx2.request(verb, uri, headers=headers, trust_env=False).status_code
+
+    def test_both_the_caller_and_the_proxy_need_a_role(self, http: httpx2.Client, uri: str, proxy: str) -> None:
+        """The proxy lets a caller through who has its role, and then is itself one whom Cloud Run must let in."""
+        assert self.ask(uri) == 403
+        grant(http, f"{SERVICES}/churn", "roles/run.invoker", f"user:{PERSON}")
+        assert self.ask(uri) == 403, "may invoke, but not get through"
+        grant(http, PROXIED, "roles/iap.httpsResourceAccessor", f"user:{PERSON}")
+        assert self.ask(uri) == 403, "gets through, but the proxy may not invoke"
+        grant(http, f"{SERVICES}/churn", "roles/run.invoker", proxy)
+        assert self.ask(uri) == 200
+        assert self.ask(uri, header="Proxy-Authorization") == 200
+        assert self.ask(uri, "stranger@example.com") == 403
+
+    def test_the_role_may_be_granted_on_the_project(self, http: httpx2.Client, uri: str, proxy: str) -> None:
+        """Without the caller's own right to invoke."""
+        grant(http, f"{SERVICES}/churn", "roles/run.invoker", proxy)
+        grant(http, f"/cloudresourcemanager/v1/{PROJECT}", "roles/iap.httpsResourceAccessor", f"user:{PERSON}")
+        assert self.ask(uri) == 200
+
+    @pytest.mark.parametrize(
+        ("verb", "headers", "status"),
+        [
+            pytest.param("GET", {"Accept": "text/html,*/*"}, 302, id="browser"),
+            pytest.param("POST", {"Accept": "text/html,*/*"}, 401, id="browser-posts"),
+            pytest.param("GET", {}, 401, id="program"),
+            pytest.param("GET", {"Accept": "text/html", "Authorization": "Bearer nonsense"}, 401, id="no-token"),
+            pytest.param("GET", {"Authorization": f"Bearer {STALE}"}, 401, id="expired"),
+        ],
+    )
+    def test_who_shows_no_identity_is_to_sign_in(self, verb: str, headers: Json, status: int, uri: str) -> None:
+        """A browser is led to the sign-in page, a program is refused; both hear it from the proxy."""
+        answer = httpx2.request(verb, uri, headers=headers, trust_env=False, follow_redirects=False)
+        assert (answer.status_code, answer.headers["x-goog-iap-generated-response"]) == (status, "true")
+        assert answer.headers.get("location", "").startswith("https://accounts.google.com/") == (status == 302)
 
 
 class TestObjects:
@@ -1116,6 +1375,29 @@ class TestConditions:
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: abc\r\n\r\n",
+        b"Content-Length: -1\r\n\r\n",
+        b"Content-Length: +1\r\n\r\n{",
+        b"Content-Length: 99999999999999999999\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n\r\n",
+    ],
+    ids=["no-number", "negative", "signed", "huge", "no-chunk-size", "negative-chunk", "empty-chunk-size"],
+)
+def test_a_body_of_no_size_ends_the_connection(fields: bytes, cloud: CloudDouble) -> None:
+    """Where a body would end is not guessed: the answer is 400, and the connection is closed after it."""
+    address = (cloud.url.removeprefix("http://").partition(":")[0], int(cloud.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(f"POST {METRICS} HTTP/1.1\r\nHost: x\r\n".encode() + fields)
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"malformed" in answer
+
+
+@pytest.mark.parametrize(
     ("member", "expected"),
     [
         ("allUsers", {"", "a@b.c"}),
@@ -1141,6 +1423,15 @@ def test_what_is_declared_is_googles(cloud: CloudDouble) -> None:
         assert set(service.behaviour) <= set(methods)
         assert set(service.collections) <= {method.collection for method in methods.values()}
     assert cloud.state.collections == {prefix for service in services for prefix in service.collections}
+
+
+def test_every_role_that_terraform_grants_is_known() -> None:
+    """The predefined roles that infra/ names are in the table, so that none is granted in vain."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "infra").rglob("*.tf")]
+    named = {role for source in sources for role in re.findall(r"roles/[A-Za-z0-9_.]*[A-Za-z0-9_]", source)}
+    assert "roles/run.invoker" in named
+    for role in named:
+        roles.check(role)
 
 
 def test_permissions_follow_methods() -> None:

@@ -76,9 +76,29 @@ def test_a_plain_line_is_text() -> None:
     }
 
 
-@pytest.mark.parametrize("line", ["[1]", "3", '"text"', "{", '{"a": NaN}', '{"a": 1} x', "{" * 5000])
-def test_what_is_no_json_object_stays_text(line: str) -> None:
-    """Only a whole JSON object is structured."""
+NO_PAYLOADS = {
+    "array": "[1]",
+    "number": "3",
+    "string": '"text"',
+    "no end": "{",
+    "not a number": '{"a": NaN}',
+    "more than JSON": '{"a": 1} x',
+    "deep": '{"a":' * 5000,
+    "whole but deep": '{"a":' * 5000 + "1" + "}" * 5000,
+    "infinity": '{"a": 1e999}',
+    "large number": '{"a": 1' + "0" * 400 + "}",
+    "half a character": '{"a": "\\ud800"}',
+    "typed payload": '{"@type": "type.googleapis.com/x"}',
+    "severity in odd digits": '{"severity": "\u00b2", "a": 1}',
+    "time after all years": '{"timestamp": {"seconds": 1e300}, "a": 1}',
+    "time beyond the clock": '{"timestampSeconds": "99999999999999999", "timestampNanos": 0}',
+    "time before all years": '{"time": "0001-01-01T00:00:00+14:00"}',
+}
+
+
+@pytest.mark.parametrize("line", NO_PAYLOADS.values(), ids=NO_PAYLOADS)
+def test_what_is_no_payload_stays_text(line: str) -> None:
+    """Only a whole JSON object that an entry can hold is structured; nothing that is printed makes reading fail."""
     assert entry_of(line)["textPayload"] == line
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 from collections.abc import Callable, Iterator
@@ -171,6 +172,26 @@ def test_an_old_token_is_refused(cloud: CloudDouble) -> None:
     assert 'error="invalid_token"' in newer.headers["www-authenticate"]
     older = httpx2.get(f"{cloud.url}/storage/v1/b/models", headers=headers)
     assert (older.status_code, older.json()["error"]["errors"][0]["reason"]) == (401, "authError")
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"email": ROBOT, "exp": "9999999999"},
+        {"email": ROBOT, "exp": None},
+        {"email": ROBOT, "exp": [1]},
+        {"email": ROBOT},
+        {"email": [ROBOT], "exp": 9999999999},
+        {"iss": [ROBOT], "exp": 9999999999},
+    ],
+    ids=["text", "null", "list", "no-expiry", "email-list", "issuer-list"],
+)
+def test_a_malformed_token_is_refused(claims: dict[str, Any], cloud: CloudDouble) -> None:
+    """A token whose claims have not the types that they must have is 401, whoever it names."""
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in ({"alg": "none"}, claims)]
+    headers = {"Authorization": f"Bearer {'.'.join([*parts, 'bG9jYWw'])}"}
+    refused = httpx2.get(f"{cloud.url}/run/v2/{REGION}/services", headers=headers)
+    assert (refused.status_code, refused.json()["error"]["status"]) == (401, "UNAUTHENTICATED")
 
 
 @pytest.mark.parametrize(

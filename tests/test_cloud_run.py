@@ -27,7 +27,7 @@ from lifecycle.versions import Version
 from tests.cloud.artifactregistry.images import HELLO, ImageNotFound, Images, copy_function
 from tests.cloud.errors import CloudError, denied, not_found
 from tests.cloud.logging.entries import Origin, RequestFacts
-from tests.cloud.oauth import identity_token
+from tests.cloud.oauth import claims_of, identity_token
 from tests.cloud.project import project_number
 from tests.cloud.run import instances, pools
 from tests.cloud.run.cloud_run import CloudRun
@@ -55,6 +55,7 @@ class Cloud:
     def __init__(self, images: Images, **options: Any) -> None:
         self.public: set[str] = set()
         self.invokers: set[str] = {ALICE}
+        self.people: set[str | None] = set()  # whom Identity-Aware Proxy lets through
         self.secrets: dict[str, str] = {}
         self.lines: list[tuple[Origin, str, str]] = []
         self.entries: list[RequestFacts] = []
@@ -63,6 +64,7 @@ class Cloud:
             images=images,
             platform_environment=lambda account: {"WHO": account},
             allowed=lambda service, who: who in self.invokers or service in self.public,
+            signed_in=lambda service, who: who in self.people,
             secret=self.read_secret,
             **{"seed": 6, **listeners, **options},
         )
@@ -588,6 +590,26 @@ def test_a_container_that_dies_is_503_in_the_log(service: Deployed) -> None:
     wait_for(lambda: "Container called exit(3)." in service.cloud.printed(SYSTEM, service.id))
 
 
+def test_a_line_that_nobody_can_take_does_not_end_the_reading(
+    images: Images, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What fails on a line says so, and the container's next lines are read."""
+    read: list[str] = []
+
+    def log(origin: Origin, stream: str, line: str) -> None:
+        read.append(line)
+        if len([one for one in read if one == "holding"]) == 1 and line == "holding":
+            raise RuntimeError("nobody takes this line")
+
+    service = Deployed(Cloud(images, lines=log), "unread", tmp_path / "gate")
+    service.gate.touch()
+    with service.cloud.run:
+        service.deploy()
+        assert [service.get("/hold").status_code for _ in range(2)] == [200, 200]
+        wait_for(lambda: read.count("holding") == 2)
+    assert "nobody takes this line" in capfd.readouterr().err
+
+
 def test_a_dead_container_gets_no_further_request(images: Images, tmp_path: Path) -> None:
     """However late the end of a process is worked off, nobody after the request that it failed is sent to it."""
     worked_off = threading.Event()
@@ -770,6 +792,21 @@ def test_the_container_sees_a_token_without_its_signature(private: Deployed) -> 
     assert seen(Authorization=f"Bearer {token}")["authorization"] == stripped
     both = seen(**{"X-Serverless-Authorization": f"Bearer {token}", "Authorization": "Bearer own"})
     assert (both["x-serverless-authorization"], both["authorization"]) == (stripped, "Bearer own")
+
+
+def test_the_container_hears_from_the_proxy_who_asks(service: Deployed) -> None:
+    """Behind Identity-Aware Proxy the caller's e-mail is in a header, and Cloud Run's caller is the proxy."""
+    proxy = f"service-{project_number('local-project')}@gcp-sa-iap.iam.gserviceaccount.com"
+    service.cloud.public.discard(service.name)
+    service.deploy(iapEnabled=True)
+    service.cloud.people.add(MALLORY)
+    token = {"Authorization": f"Bearer {identity_token(MALLORY, service.status['uri'])}"}
+    assert service.get(headers=token).status_code == 403
+    service.cloud.invokers.add(proxy)
+    seen = {name.lower(): value for name, value in service.get(headers=token).json()["headers"]}
+    assert seen["x-goog-authenticated-user-email"] == f"accounts.google.com:{MALLORY}"
+    assert seen["x-serverless-authorization"].endswith(".SIGNATURE_REMOVED_BY_GOOGLE")
+    assert claims_of(seen["x-serverless-authorization"])["email"] == proxy
 
 
 def test_a_service_may_let_everybody_in(service: Deployed) -> None:

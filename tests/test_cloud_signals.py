@@ -90,6 +90,27 @@ def test_googles_client_writes_and_lists(double: CloudDouble) -> None:
     assert (newest.payload, newest.labels["team"], newest.log_name) == ("plain", "x", f"{PROJECT}/logs/app")
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"a": 1e999}',
+        '{"a": -1e999}',
+        '{"a": Infinity}',
+        '{"a": 1' + "0" * 400 + "}",
+        '{"a": "\\ud800"}',
+        '{"a":' * 100_000 + "1" + "}" * 100_000,
+        '{"a":' * 200 + "1" + "}" * 200,
+    ],
+    ids=["infinite", "negative", "constant", "whole", "half-a-character", "very-deep", "deep"],
+)
+def test_what_protobuf_cannot_read_is_refused(api: httpx2.Client, payload: str) -> None:
+    """A body whose JSON Google's parser does not take is 400, and nothing of it is kept."""
+    entry = f'{{"logName": "{PROJECT}/logs/app", "resource": {{"type": "global"}}, "jsonPayload": {payload}}}'
+    refused = api.post("/logging/v2/entries:write", content=f'{{"entries": [{entry}]}}')
+    assert (refused.status_code, refused.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert answer(api.post("/logging/v2/entries:list", json={"resourceNames": [PROJECT]})) == {}
+
+
 def test_a_bad_filter_is_refused_over_http(api: httpx2.Client) -> None:
     """A filter that cannot be parsed is Google's 400."""
     refusal = api.post("/logging/v2/entries:list", json={"resourceNames": [PROJECT], "filter": "a=b:c"})

@@ -39,6 +39,7 @@ from tests.cloud.tripwire import Tripwire
 ROOT = Path(__file__).parents[1]
 MIB = 1024 * 1024
 PIECE = 256 * 1024
+DAY = 86400  # seconds
 TEN = b"0123456789"
 QUICK_RETRY: Retry = DEFAULT_RETRY.with_delay(initial=0.01, maximum=0.05).with_timeout(20)
 DOCUMENT = Document.load("storage", "v1")
@@ -515,7 +516,7 @@ class TestBuckets:
         """A bucket that exists is a conflict, a name that none can have is refused."""
         with pytest.raises(google_errors.Conflict):
             client.create_bucket("models")
-        for name in ("Upper", "a", "a..b", "goog-1", "x" * 64):
+        for name in ("Upper", "a", "a..b", "goog-1", "my-google-models", "my-g00gle", "192.168.5.4", "x" * 64):
             with pytest.raises(google_errors.BadRequest):
                 client.create_bucket(name)
 
@@ -532,6 +533,19 @@ class TestBuckets:
         with pytest.raises(google_errors.NotFound):
             client.get_bucket("kept")
         assert [bucket.name for bucket in client.list_buckets()] == ["models"]
+
+    @pytest.mark.parametrize("seconds", [1, 7 * DAY - 1, 90 * DAY + 1], ids=["second", "below-a-week", "above-90-days"])
+    def test_soft_delete_has_bounds(self, seconds: int, client: storage.Client) -> None:
+        """What was deleted is kept for 7 to 90 days, or not at all; a refused change leaves the policy as it was."""
+        bucket = client.get_bucket("models")
+        bucket.soft_delete_policy.retention_duration_seconds = seconds
+        with pytest.raises(google_errors.BadRequest, match="7 to 90 days"):
+            bucket.patch()
+        assert client.get_bucket("models").soft_delete_policy.retention_duration_seconds == 7 * DAY
+        for allowed in (0, 7 * DAY, 90 * DAY):
+            bucket.soft_delete_policy.retention_duration_seconds = allowed
+            bucket.patch()
+            assert client.get_bucket("models").soft_delete_policy.retention_duration_seconds == allowed
 
     def test_patch_merges(self, client: storage.Client) -> None:
         """A patch changes what it names, null removes, and the metageneration counts."""

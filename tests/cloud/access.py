@@ -123,10 +123,10 @@ def _described_name(body: bytes) -> str | None:
     start = body.find(b"{")
     try:
         described = json.JSONDecoder().raw_decode(body[start:].decode("utf-8", "replace"))[0] if start >= 0 else {}
-    except ValueError:
+    except (RecursionError, ValueError):
         return None
-    name: str | None = described.get("name")
-    return name
+    name = described.get("name")
+    return name if isinstance(name, str) else None
 
 
 def _storage_name(bucket: str, name: str | None) -> str:
@@ -177,7 +177,7 @@ def _contains(project: Project, role: str, permission: str) -> bool:
     custom = project.resources(CUSTOM_ROLES).get(role)
     if custom:
         return not custom.get("deleted") and permission in custom.get("includedPermissions", [])
-    return roles.contains(role, permission)
+    return role.startswith("roles/") and roles.contains(role, permission)  # of a view in a dataset it is none
 
 
 def _means(project: Project, member: str, principal: str) -> bool:

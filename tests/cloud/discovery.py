@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from tests.cloud import scalars, selection
 from tests.cloud.errors import CloudError, invalid, required
 from tests.cloud.messages import Request
+from tests.cloud.parsing import parse
 from tests.cloud.schemas import Json, Schemas, camel_case
 
 Channel = Literal["api", "upload", "download"]
@@ -286,7 +287,7 @@ def _ill_typed(name: str, text: str, expected: str) -> CloudError:
 
 def _parse(text: bytes) -> Any:
     try:
-        value = json.loads(text or b"{}")
+        value = parse(text or b"{}")
     except ValueError:
         raise CloudError(400, "parseError", "Invalid JSON payload received. Parse error.") from None
     return {} if value is None else value

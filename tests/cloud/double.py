@@ -21,6 +21,7 @@ from tests.cloud.cloudbuild.cloud_build import CloudBuild
 from tests.cloud.discovery import Call, Document, Match
 from tests.cloud.errors import CloudError, played
 from tests.cloud.faults import Ending, Fault, Faults, Step
+from tests.cloud.iap import service as iap
 from tests.cloud.journal import Entry, Journal
 from tests.cloud.logging.entries import Origin
 from tests.cloud.messages import Request, Response, error_response, text_response
@@ -80,6 +81,7 @@ class CloudDouble:
             images=self.images,
             platform_environment=lambda email: catalog.platform(self.url, email),
             allowed=self._may_invoke,
+            signed_in=self._may_pass,
             secret=lambda account, name: secretmanager.payload_for(self.state, account, name),
             lines=self._log,
             requested=self.signals.requested,
@@ -175,6 +177,12 @@ class CloudDouble:
             return True
         caller = access.ANONYMOUS if principal is None else principal
         return access.holds(self.state, caller, "run.routes.invoke", f"//run.googleapis.com/{service}")
+
+    def _may_pass(self, service: str, principal: str | None) -> bool:
+        if principal == oauth.OWNER:
+            return True
+        caller = access.ANONYMOUS if principal is None else principal
+        return access.holds(self.state, caller, iap.PASS, iap.resource_of(service))
 
     def _log(self, origin: Origin, stream: str, text: str) -> None:
         if stream == instances.SYSTEM:

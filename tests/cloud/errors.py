@@ -88,6 +88,24 @@ def denied(message: str, *details: dict[str, Any]) -> CloudError:
     return CloudError(403, "forbidden", message, details=details)
 
 
+class NotEnabled(CloudError):
+    """A call to an API that is not enabled, which the newer APIs refuse in the older form as well."""
+
+    def __init__(self, message: str, detail: dict[str, Any]) -> None:
+        """Take what to do about it, and the detail that programs read."""
+        super().__init__(403, "accessNotConfigured", message, details=[detail])
+
+    def body(self) -> dict[str, Any]:
+        """Return the error with the reason by which older clients know it."""
+        error = super().body()["error"]
+        legacy = {"domain": "usageLimits", "extendedHelp": "https://console.developers.google.com"}
+        return {"error": {**error, "errors": [{**one, **legacy} for one in error["errors"]]}}
+
+    def rpc_body(self) -> dict[str, Any]:
+        """Return the same: Terraform's provider looks for the reason in whatever API it asks."""
+        return self.body()
+
+
 def unauthenticated() -> CloudError:
     """Return the refusal of a token that cannot be believed."""
     text = (

@@ -7,7 +7,6 @@ them, leads Google's own libraries here by its `token_uri` (https://developers.g
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import time
 from dataclasses import replace
@@ -21,6 +20,7 @@ from google.auth import jwt
 
 from tests.cloud.errors import unauthenticated
 from tests.cloud.messages import Headers, Request, Response, json_response
+from tests.cloud.parsing import parse
 
 PATH = "/oauth2/token"
 # Whose requests are the project owner's, whatever the policies say.
@@ -51,7 +51,7 @@ def answer(request: Request) -> Response:
         if form.get("grant_type") != GRANT:
             raise ValueError("unsupported grant_type")
         claims = jwt.decode(form.get("assertion", ""), _verifier(), clock_skew_in_seconds=SKEW_SECONDS)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         return json_response({"error": "invalid_grant", "error_description": str(error)}, 400)
     if audience := claims.get("target_audience"):
         return json_response({"id_token": identity_token(claims["iss"], audience)})
@@ -77,8 +77,8 @@ def claims_of(token: str) -> dict[str, Any]:
     if len(parts) != 3:
         return {}
     try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (ValueError, binascii.Error):
+        claims = parse(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
         return {}
     return claims if isinstance(claims, dict) else {}
 
@@ -98,18 +98,24 @@ def check(headers: Headers) -> None:
     token = _bearer(headers)
     claims = claims_of(token)
     try:
-        if "email" in claims and claims.get("exp", 0) <= time.time():
-            raise ValueError("expired")
+        if "email" in claims and not _is_valid(claims):
+            raise ValueError("expired, or malformed")
         # A library may present what it signed itself instead of asking for a token; it has no e-mail, but an issuer.
         if "email" not in claims and "iss" in claims:
             jwt.decode(token, _verifier(), clock_skew_in_seconds=SKEW_SECONDS)
-    except ValueError:
+    except (TypeError, ValueError):
         raise unauthenticated() from None
 
 
 def _account(headers: Headers) -> str | None:
     claims = claims_of(_bearer(headers))
-    return claims.get("email") or claims.get("iss")
+    account = claims.get("email") or claims.get("iss")
+    return account if isinstance(account, str) else None
+
+
+def _is_valid(claims: dict[str, Any]) -> bool:
+    expires = claims.get("exp")
+    return isinstance(claims["email"], str) and isinstance(expires, int | float) and expires > time.time()
 
 
 def _bearer(headers: Headers) -> str:

@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 
-from tests.cloud import conditions
+from tests.cloud import conditions, roles
 from tests.cloud.discovery import Call
 from tests.cloud.errors import aborted, invalid
 from tests.cloud.project import Project, digest
@@ -36,7 +36,8 @@ def get(project: Project, call: Call, resource: str) -> Json:
 def put(project: Project, call: Call, resource: str) -> Json:
     """Answer setIamPolicy; an etag that is given must be the present one.
 
-    Raises CloudError: 400 for a binding that no policy can have, 409 ABORTED for an older etag.
+    Raises CloudError: 400 for a binding that no policy can have, 409 ABORTED for an older etag, 501 for a role that is
+    not known here.
     """
     asked = call.body.get("policy") or {}
     if asked.get("etag") not in (None, "", etag(project.policies.get(resource, EMPTY))):
@@ -56,7 +57,7 @@ def test(call: Call, allows: Callable[[str], bool]) -> Json:
 def checked(project: Project, asked: Json) -> Json:
     """Return a policy as it is kept.
 
-    Raises CloudError: 400 for a role, member or condition that no policy can have.
+    Raises CloudError: 400 for a role, member or condition that no policy can have, 501 for a role not known here.
     """
     version = asked.get("version") or 1
     bindings = [binding for binding in asked.get("bindings") or [] if binding.get("members")]
@@ -116,6 +117,8 @@ def _check_role(project: Project, role: str) -> None:
         raise invalid(f"Role ({role}) does not exist in the resource's hierarchy.")
     if not custom and not PREDEFINED.fullmatch(role):
         raise invalid(f"Role {role} is not supported for this resource.")
+    if not custom:
+        roles.check(role)
 
 
 def _check_member(project: Project, member: str) -> None:

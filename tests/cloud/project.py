@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.cloud.errors import denied
+from tests.cloud.errors import NotEnabled, denied
 from tests.cloud.schemas import Json
 
 # What a project made in the console has: https://cloud.google.com/service-usage/docs/enabled-service#default
@@ -119,7 +119,7 @@ class Project:
             return
         number = consumer or self.number
         address = f"https://console.developers.google.com/apis/api/{api}/overview?project={number}"
-        raise denied(
+        raise NotEnabled(
             f"{api} has not been used in project {number} before or it is disabled. Enable it by visiting {address} "
             "then retry. If you enabled this API recently, wait a few minutes for the action to propagate to our "
             "systems and retry.",

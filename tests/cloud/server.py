@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import struct
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.cloud.errors import CloudError
+from tests.cloud.errors import CloudError, invalid
 from tests.cloud.faults import Ending, Pause, Step
 from tests.cloud.messages import Request, error_response
 
@@ -20,6 +21,8 @@ Responder = Callable[[Request, threading.Event], Iterable[Step]]
 HOST = "127.0.0.1"
 # onoff=1, linger=0: close() sends RST instead of FIN.
 LINGER_RESET = struct.pack("ii", 1, 0)
+# Sizes of bodies and of chunks; longer ones are no sizes that anybody sends.
+LENGTH, CHUNK = re.compile(r"[0-9]{1,10}"), re.compile(r"[0-9A-Fa-f]{1,8}")
 
 
 class Server:
@@ -99,7 +102,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet: the journal tells what was asked."""
 
     def _exchange(self) -> None:
-        request = Request(self.command, self.path, self.headers, self._body(), client=self.client_address[0])
+        try:
+            body = self._body()
+        except ValueError as fault:  # where the next request starts, nobody knows: the connection ends
+            self.close_connection = True
+            response = error_response(invalid(f"Your client has issued a malformed or illegal request: {fault}"))
+            self.wfile.write(response.head + response.body)
+            return
+        request = Request(self.command, self.path, self.headers, body, client=self.client_address[0])
         if self.headers.get("Connection", "").lower() == "close":
             self.close_connection = True
         for step in self._steps(request):
@@ -134,10 +144,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return b"".join(iter(self._chunk, b""))
-        return self._read(int(self.headers.get("Content-Length") or 0))
+        return self._read(_size(LENGTH, self.headers.get("Content-Length") or "0", 10))
 
     def _chunk(self) -> bytes:
-        size = int(self.rfile.readline().split(b";")[0], 16)
+        line = self.rfile.readline().decode("latin-1")
+        size = _size(CHUNK, line.partition(";")[0].strip(), 16)
         chunk = self._read(size)
         while self.rfile.readline().strip() and not size:
             pass  # trailers after the last chunk; after the others only the line end
@@ -148,3 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
         if len(content) < size:
             raise ConnectionError("the client went away before its body ended")
         return content
+
+
+def _size(form: re.Pattern[str], text: str, base: int) -> int:
+    if not form.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no size")
+    return int(text, base)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from tests.cloud import masks
+from tests.cloud import masks, roles
 from tests.cloud.collection import Change, Collection, from_body
 from tests.cloud.errors import CloudError, invalid
 from tests.cloud.schemas import Json
@@ -40,6 +40,8 @@ def _check(new: Json, change: Change) -> None:
             raise invalid("An access entry needs exactly one grantee.")
         if not entry.get("role") and not {"view", "routine", "dataset"} & set(entry):
             raise invalid("An access entry needs a role.")
+        if (entry.get("role") or "").startswith("roles/"):
+            roles.check(entry["role"])
     hours = int(new.get("maxTimeTravelHours") or 168)
     if not 48 <= hours <= 168:
         raise invalid(f"maxTimeTravelHours must be from 48 to 168, not {hours}.")

@@ -11,12 +11,21 @@ from tests.cloud.run.service import SERVICES
 from tests.cloud.schemas import Json
 from tests.cloud.service import ResourceService, answer_policy
 
+HOST = "iap.googleapis.com"
+# What a caller needs to get through: https://cloud.google.com/iap/docs/managing-access
+PASS = "iap.webServiceVersions.accessViaIAP"
 RESOURCE = re.compile(r"(projects/[^/]+)/iap_web/cloud_run-([^/]+)/services/([^/]+)")
 
 
 def service(project: Project) -> ResourceService:
     """Return the API, served below /iap."""
     return ResourceService(project, Document.load("iap", "v1", "/iap"), (), BEHAVIOUR)
+
+
+def resource_of(service: str) -> str:
+    """Return the full name of what stands before a service of Cloud Run."""
+    project, location, name = service.split("/")[1::2]
+    return f"//{HOST}/projects/{project}/iap_web/cloud_run-{location}/services/{name}"
 
 
 def _policy(project: Project, call: Call) -> Json:

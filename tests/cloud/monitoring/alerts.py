@@ -16,12 +16,16 @@ OBJECTIVES = "monitoring.services.serviceLevelObjectives"
 DESCRIPTORS = "monitoring.projects.metricDescriptors"
 KINDS = ("conditionThreshold", "conditionAbsent", "conditionMatchedLog", "conditionPrometheusQueryLanguage")
 KINDS += ("conditionMonitoringQueryLanguage", "conditionSql")
+LONELY = ("conditionMatchedLog", "conditionPrometheusQueryLanguage", "conditionMonitoringQueryLanguage")
 MOST_CONDITIONS, MOST_LABELS = 6, 64
 USER_METRIC = re.compile(r'metric\.type\s*=\s*"(logging\.googleapis\.com/user/[^"]+)"')
 PROMETHEUS_USER_METRIC = re.compile(r"logging_googleapis_com:user_([a-zA-Z0-9_]+)")
 RESOURCE_TYPE = re.compile(r"resource\.type\s*=")
 BURN_RATE = re.compile(r'select_slo_burn_rate\(\s*"([^"]+)"')
-LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+LABEL_KEY, LABEL_VALUE = re.compile(r"[a-z][a-z0-9_-]{0,62}"), re.compile(r"[a-z0-9_-]{0,63}")
+# https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies#Documentation
+MOST_CHARACTERS, MOST_BYTES, MOST_LINKS, LONGEST_LINK_NAME, LONGEST_ADDRESS = 8192, 10240, 3, 63, 2083
+ADDRESS = re.compile(r"https?://[^\s/]+\S*")
 EVALUATION_STEP_SECONDS = 30
 
 
@@ -34,14 +38,37 @@ def _check(new: Json, change: Change) -> None:
         raise invalid("Field alert_policy.display_name had an invalid value: it must not be empty.")
     if not new.get("combiner") or new["combiner"] == "COMBINE_UNSPECIFIED":
         raise invalid("Field alert_policy.combiner had an invalid value: it must be specified.")
-    for key in new.get("userLabels") or {}:
-        if not LABEL_KEY.fullmatch(key):
-            raise invalid(f"Field alert_policy.user_labels had an invalid value: the key '{key}' is not allowed.")
+    _check_labels(new.get("userLabels") or {})
+    _check_documentation(new.get("documentation") or {})
     for index, condition in enumerate(conditions):
         _check_condition(condition, f"alert_policy.conditions[{index}]", change.project)
     check_conditions(new)
     _check_strategy(new)
     _check_channels(new.get("notificationChannels") or [], change.project)
+
+
+def _check_labels(labels: Json) -> None:
+    if len(labels) > MOST_LABELS:
+        raise invalid(f"Field alert_policy.user_labels had an invalid value: there are more than {MOST_LABELS}.")
+    for key, value in labels.items():
+        if not LABEL_KEY.fullmatch(key):
+            raise invalid(f"Field alert_policy.user_labels had an invalid value: the key '{key}' is not allowed.")
+        if not LABEL_VALUE.fullmatch(value):
+            raise invalid(f"Field alert_policy.user_labels had an invalid value: the value '{value}' is not allowed.")
+
+
+def _check_documentation(documentation: Json) -> None:
+    field, content = "Field alert_policy.documentation", documentation.get("content") or ""
+    if len(content) > MOST_CHARACTERS or len(content.encode()) > MOST_BYTES:
+        raise invalid(f"{field}.content had an invalid value: it is longer than {MOST_CHARACTERS} characters.")
+    links = documentation.get("links") or []
+    if len(links) > MOST_LINKS:
+        raise invalid(f"{field}.links had an invalid value: there are more than {MOST_LINKS}.")
+    for link in links:
+        if not 0 < len(link.get("displayName") or "") <= LONGEST_LINK_NAME:
+            raise invalid(f"{field}.links.display_name had an invalid value: 1 to {LONGEST_LINK_NAME} characters.")
+        if not ADDRESS.fullmatch(link.get("url") or "") or len(link["url"]) > LONGEST_ADDRESS:
+            raise invalid(f"{field}.links.url had an invalid value: '{link.get('url', '')}' is no address of a page.")
 
 
 def _check_condition(condition: Json, where: str, project: Project) -> None:
@@ -112,8 +139,11 @@ def _check_strategy(new: Json) -> None:
             "Field alert_policy.alert_strategy.notification_rate_limit had an invalid value: it is required for "
             "policies on log matches and allowed for no others."
         )
-    if is_on_logs and len(new["conditions"]) > 1:
-        raise invalid("Field alert_policy.conditions had an invalid value: a log match must be the only condition.")
+    # https://cloud.google.com/monitoring/promql/create-promql-alerts
+    lonely = [condition for condition in new["conditions"] if set(LONELY).intersection(condition)]
+    if lonely and len(new["conditions"]) > 1:
+        text = "a log match, a PromQL or an MQL query must be the only condition."
+        raise invalid(f"Field alert_policy.conditions had an invalid value: {text}")
 
 
 def _check_channels(names: list[str], project: Project) -> None:

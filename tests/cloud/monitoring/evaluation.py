@@ -20,6 +20,8 @@ from tests.cloud.monitoring.series import SeriesStore
 from tests.cloud.schemas import Json
 
 PROMQL, THRESHOLD, ABSENT = "conditionPrometheusQueryLanguage", "conditionThreshold", "conditionAbsent"
+# Of an alignment, in alerts: https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies#Aggregation
+LONGEST_ALIGNMENT_SECONDS = 90_000
 # An absence is only noticed of what was there: at most this long ago.
 REMEMBERED_SECONDS = 24.5 * 3600
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {"COMPARISON_GT": operator.gt, "COMPARISON_LT": operator.lt}
@@ -250,6 +252,7 @@ def _check_threshold(condition: Json) -> None:
     if condition.get("comparison") not in COMPARISONS:
         raise invalid("Field comparison had an invalid value: only COMPARISON_LT and COMPARISON_GT are supported.")
     _check_duration(condition, "duration", 60)
+    _check_aggregations([*condition.get("aggregations", []), *condition.get("denominatorAggregations", [])])
     if not condition.get("filter", "").strip().startswith("select_slo_"):
         compile_filter(condition.get("filter", ""))
     elif slo.is_burn_rate(condition["filter"]) and not slo.BURN_RATE.fullmatch(condition["filter"].strip()):
@@ -259,8 +262,22 @@ def _check_threshold(condition: Json) -> None:
 def _check_absent(condition: Json) -> None:
     compile_filter(condition.get("filter", ""))
     _check_duration(condition, "duration", 60)
+    _check_aggregations(condition.get("aggregations", []))
     if read_duration(condition.get("duration", "0s")) < 120:
         raise invalid("Field duration had an invalid value: an absence must last at least 120 seconds.")
+
+
+def _check_aggregations(aggregations: Iterable[Json]) -> None:
+    # https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies#Aggregation
+    for aggregation in aggregations:
+        aligns = aggregation.get("perSeriesAligner", "ALIGN_NONE") != "ALIGN_NONE"
+        reduces = aggregation.get("crossSeriesReducer", "REDUCE_NONE") != "REDUCE_NONE"
+        period = read_duration(aggregation.get("alignmentPeriod", "0s"))
+        if reduces and not aligns:
+            raise invalid("Field aggregation.crossSeriesReducer had an invalid value: time series must be aligned.")
+        if aligns and not MINUTE <= period <= LONGEST_ALIGNMENT_SECONDS:
+            text = f"it must be from {MINUTE:g} to {LONGEST_ALIGNMENT_SECONDS} seconds."
+            raise invalid(f"Field aggregation.alignmentPeriod had an invalid value: {text}")
 
 
 def _check_duration(condition: Json, name: str, unit: int) -> None:

@@ -29,6 +29,7 @@ class CloudRun:
         images: Images,
         platform_environment: Environment,
         allowed: Allowed,
+        signed_in: Allowed,
         secret: Reading,
         lines: Lines,
         requested: Requested,
@@ -39,6 +40,7 @@ class CloudRun:
 
         `platform_environment` gives the variables with which a service account's containers find the rest of the cloud.
         `allowed` tells whether a principal (an email address; None is everybody) may invoke a service (by full name).
+        `signed_in` tells the same of Identity-Aware Proxy, where a service has it in front.
         `secret` gives an account what a version of a secret holds, or raises CloudError.
         `lines` gets where a line came from, its stream (stdout, stderr or varlog/system) and the line; `requested` gets
         what the request log says of a request. Both are called from many threads.
@@ -49,7 +51,7 @@ class CloudRun:
         home.mkdir(exist_ok=True)
         self._guard = Guard()
         self._platform = Platform(
-            images, platform_environment, allowed, secret, lines, requested, home, self._guard, seed
+            images, platform_environment, allowed, signed_in, secret, lines, requested, home, self._guard, seed
         )
         self._idle_seconds = idle_seconds
         self._services: dict[str, Service] = {}

@@ -15,8 +15,9 @@ from tests.cloud.errors import unimplemented
 from tests.cloud.faults import Ending, Step
 from tests.cloud.logging.entries import Origin, RequestFacts
 from tests.cloud.messages import BODILESS, Request, error_response
+from tests.cloud.project import project_number
 from tests.cloud.run import refusals
-from tests.cloud.run.callers import admit
+from tests.cloud.run.callers import admit, sign_in
 from tests.cloud.run.instances import SYSTEM, Instance
 from tests.cloud.run.platform import Platform
 from tests.cloud.run.pools import NoInstance, StartFailed
@@ -138,9 +139,15 @@ class Exchange:
             raise refusals.malformed()
         if len(self._request.body) > LARGEST_BYTES:
             raise refusals.too_large()
+        signed = self._sign_in() if settings.get("iapEnabled") else {}
         if settings.get("invokerIamDisabled"):
-            return {}
-        return admit(self._request.headers, path, self._service.audiences, self._allows)
+            return signed
+        return {**signed, **admit(signed or self._request.headers, path, self._service.audiences, self._allows)}
+
+    def _sign_in(self) -> Mapping[str, str]:
+        proxy = f"service-{project_number(self._origin.project)}@gcp-sa-iap.iam.gserviceaccount.com"
+        name, signed_in = self._service.name, self._platform.signed_in
+        return sign_in(self._request, self._service.audiences, lambda who: signed_in(name, who), proxy)
 
     def _is_shut(self, settings: Json) -> bool:
         if settings.get("defaultUriDisabled"):

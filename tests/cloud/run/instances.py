@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,10 @@ class Instance:
     def _read(self, name: str, stream: IO[bytes]) -> None:
         with stream:
             for line in iter(stream.readline, b""):
-                self._lines(self.origin, name, line.decode("utf-8", "replace").removesuffix("\n"))
+                try:
+                    self._lines(self.origin, name, line.decode("utf-8", "replace").removesuffix("\n"))
+                except Exception:  # who no longer reads blocks the container
+                    traceback.print_exc()
 
     def _await_end(self, readers: list[threading.Thread], on_end: Callable[[Instance], None]) -> None:
         # Left unreaped at first: until the lock is held, the process id must not become another process's.

@@ -24,6 +24,7 @@ class Platform:
     images: Images
     environment: Environment
     allowed: Allowed
+    signed_in: Allowed
     secret: Reading
     lines: Lines
     requested: Requested

@@ -8,10 +8,13 @@ from http import HTTPStatus
 from pathlib import Path
 from string import Template
 from types import MappingProxyType
+from urllib.parse import quote
 
 PAGE = Template(Path(__file__).with_name("refusal.html").read_text(encoding="utf-8"))
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=UTF-8"
+# https://cloud.google.com/iap/docs/faq
+GENERATED = {"X-Goog-IAP-Generated-Response": "true"}
 CHALLENGE = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
 
 
@@ -54,6 +57,23 @@ def unauthorized(path: str) -> Refused:
     sentence = f"Your client does not have permission to the requested URL <code>{html.escape(path)}</code>."
     log = "The request was not authorized to invoke this service. The access token could not be verified."
     return Refused(401, _page(401, "Unauthorized", sentence), log, HTML, {"WWW-Authenticate": CHALLENGE})
+
+
+def to_sign_in(url: str) -> Refused:
+    """Return Identity-Aware Proxy's answer to a browser that shows no identity: the way to the sign-in page."""
+    address = f"https://accounts.google.com/o/oauth2/v2/auth?response_type=code&scope=openid+email&state={quote(url)}"
+    return Refused(302, "", "", HTML, {"Location": address, **GENERATED})
+
+
+def not_signed_in() -> Refused:
+    """Return Identity-Aware Proxy's refusal of a program whose token is missing or cannot be believed."""
+    return Refused(401, "Invalid IAP credentials: no token that can be believed", "", TEXT, GENERATED)
+
+
+def not_let_through(email: str) -> Refused:
+    """Return Identity-Aware Proxy's refusal of somebody who may not get through."""
+    sentence = f"{html.escape(email)} does not have access. The role that gives it is roles/iap.httpsResourceAccessor."
+    return Refused(403, _page(403, "You don't have access", sentence), "", HTML, GENERATED)
 
 
 def malformed() -> Refused:

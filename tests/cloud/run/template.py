@@ -11,6 +11,10 @@ from tests.cloud.schemas import Json
 DEFAULT_TIMEOUT, MOST_SECONDS = "300s", 3600
 DEFAULT_MAX_INSTANCES, DEFAULT_CONCURRENCY, MOST_CONCURRENCY = 100, 80, 1000
 DEFAULT_LIMITS = {"cpu": "1000m", "memory": "512Mi"}
+LIMITS = ("cpu", "memory", "nvidia.com/gpu")
+# The most Mi of memory from so many CPUs on.
+MOST_MEMORY = ((8, 32768), (6, 24576), (4, 16384), (2, 8192), (1, 4096), (0.5, 1024), (0, 512))
+SECOND_GENERATION, LEAST_OF_SECOND = "EXECUTION_ENVIRONMENT_GEN2", 512
 DEFAULT_PORT = 8080
 DEFAULT_PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "failureThreshold": 3}
 PROBE_ACTIONS = ("httpGet", "tcpSocket", "grpc")
@@ -18,6 +22,8 @@ PROBE_ACTIONS = ("httpGet", "tcpSocket", "grpc")
 LONGEST_PERIOD = {"startupProbe": 240, "livenessProbe": 3600, "readinessProbe": 300}
 # The environment that Cloud Run sets itself.
 RESERVED_VARIABLES = {"PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"}
+RESERVED_PREFIX = "X_GOOGLE_"
+NUL = "\0"
 # Of quantities as Kubernetes writes them.
 UNITS = {"": 1, "m": 1e-3, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 QUANTITY = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(UNITS)})")
@@ -38,8 +44,10 @@ def check(template: Json) -> None:
         raise _violation("template.containers", "Exactly one container must have an exposed port.")
     if float((template.get("timeout") or DEFAULT_TIMEOUT).rstrip("s")) > MOST_SECONDS:
         raise _violation("template.timeout", f"The timeout must be at most {MOST_SECONDS}s.")
-    if (template.get("maxInstanceRequestConcurrency") or 0) > MOST_CONCURRENCY:
-        raise _violation("template.maxInstanceRequestConcurrency", f"must be at most {MOST_CONCURRENCY}.")
+    if not 0 <= (template.get("maxInstanceRequestConcurrency") or 0) <= MOST_CONCURRENCY:
+        raise _violation("template.maxInstanceRequestConcurrency", f"must be from 0 to {MOST_CONCURRENCY}.")
+    if len(containers) == 1:  # several share what an instance has
+        _check_instance(template, containers[0].get("resources"))
     _check_scaling(template.get("scaling") or {})
 
 
@@ -104,17 +112,32 @@ def _probe(probe: Json, port: int) -> Json:
 def _check_container(container: Json, where: str) -> None:
     if not IMAGE.fullmatch(container.get("image") or ""):
         raise _violation(f"{where}.image", f"The image '{container.get('image')}' is no reference of an image.")
-    names = [variable.get("name", "") for variable in container.get("env") or []]
-    for name in names:
-        if name in RESERVED_VARIABLES:
-            raise _violation(f"{where}.env", f"The following reserved env names were provided: {name}.")
-        if names.count(name) > 1:
-            raise _violation(f"{where}.env", f"The env name {name} was provided more than once.")
+    _check_names([variable.get("name", "") for variable in container.get("env") or []], f"{where}.env")
     _check_sources(container.get("env") or [], f"{where}.env")
+    _check_texts(container, where)
     for kind, longest in LONGEST_PERIOD.items():
         if container.get(kind):
             _check_probe(container[kind], longest, f"{where}.{kind}")
     _check_limits((container.get("resources") or {}).get("limits") or {}, f"{where}.resources.limits")
+
+
+def _check_names(names: list[str], where: str) -> None:
+    # https://cloud.google.com/run/docs/configuring/services/overview-environment-variables
+    for name in names:
+        if name in RESERVED_VARIABLES or name.startswith(RESERVED_PREFIX):
+            raise _violation(where, f"The following reserved env names were provided: {name}.")
+        if not name or "=" in name or NUL in name:
+            raise _violation(where, f"The env name {name!r} is empty or holds a character that no name can.")
+        if names.count(name) > 1:
+            raise _violation(where, f"The env name {name} was provided more than once.")
+
+
+def _check_texts(container: Json, where: str) -> None:
+    """Refuse what no process can be given."""
+    values = [variable.get("value", "") for variable in container.get("env") or []]
+    for field, texts in {"env": values, **{name: container.get(name) or [] for name in ("command", "args")}}.items():
+        if any(NUL in text for text in texts):
+            raise _violation(f"{where}.{field}", "must not hold the character NUL.")
 
 
 def _check_sources(variables: list[Json], where: str) -> None:
@@ -136,8 +159,35 @@ def _check_probe(probe: Json, longest: int, where: str) -> None:
         raise _violation(f"{where}.timeoutSeconds", "must not be greater than periodSeconds.")
 
 
+def _check_instance(template: Json, resources: Json | None) -> None:
+    """Refuse what CPU, memory, generation, billing and concurrency cannot be together.
+
+    https://cloud.google.com/run/docs/configuring/services/cpu and .../memory-limits
+    """
+    where = "template.containers[0].resources"
+    given = {**DEFAULT_LIMITS, **((resources or {}).get("limits") or {})}
+    cpu, memory = quantity(given["cpu"]), quantity(given["memory"]) / UNITS["Mi"]
+    second = template.get("executionEnvironment") == SECOND_GENERATION
+    most = next(largest for least, largest in MOST_MEMORY if cpu >= least)
+    if memory > most:
+        raise _violation(f"{where}.limits.memory", f"For {cpu:g} CPU, memory must be at most {most}Mi.")
+    if second and memory < LEAST_OF_SECOND:
+        raise _violation(f"{where}.limits.memory", f"The second generation needs at least {LEAST_OF_SECOND}Mi.")
+    if cpu >= 1:
+        return
+    if (template.get("maxInstanceRequestConcurrency") or 1) > 1:
+        raise _violation("template.maxInstanceRequestConcurrency", "must be 1 with less than 1 CPU.")
+    if resources is not None and not resources.get("cpuIdle"):
+        raise _violation(f"{where}.cpuIdle", "must be true with less than 1 CPU.")
+    if second:
+        raise _violation("template.executionEnvironment", "must be the first generation with less than 1 CPU.")
+
+
 def _check_limits(given: Json, where: str) -> None:
     # https://cloud.google.com/run/docs/configuring/services/cpu
+    for name in given:
+        if name not in LIMITS:
+            raise _violation(f"{where}.{name}", f"Only {', '.join(LIMITS)} can be limited.")
     cpu, memory = (quantity({**DEFAULT_LIMITS, **given}[name]) for name in ("cpu", "memory"))
     least = {4: 2048, 6: 4096, 8: 4096}.get(cpu, 128)
     if cpu not in (1, 2, 4, 6, 8) and not 0.08 <= cpu <= 1:

@@ -15,11 +15,15 @@ from tests.cloud.storage.resources import BUCKET_READ_ONLY, bucket_resource, pat
 from tests.cloud.storage.state import Bucket, State, instant, now
 
 NAME = re.compile(r"(?=.{3,222}$)[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?)*")
+# https://cloud.google.com/storage/docs/buckets#naming
+RESERVED, ADDRESS = re.compile(r"g[o0]{2}gle"), re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 MULTI_REGIONS = {"ASIA", "EU", "US"}
 DUAL_REGIONS = {"ASIA1", "EUR4", "EUR5", "EUR7", "EUR8", "NAM4"}
 STORAGE_CLASSES = {"STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE", "MULTI_REGIONAL", "REGIONAL"}
 STORAGE_CLASSES |= {"DURABLE_REDUCED_AVAILABILITY"}
 WEEK_SECONDS = "604800"
+# https://cloud.google.com/storage/docs/soft-delete
+DAY_SECONDS, SOFT_DELETE_DAYS = 86400, (7, 90)
 # Uniform access can be switched off again for this long.
 UNIFORM_ACCESS_REVERSIBLE = timedelta(days=90)
 
@@ -39,7 +43,7 @@ def create(state: State, project: str, body: Json) -> Bucket:
     Storage may not use.
     """
     name = body["name"]
-    if not NAME.fullmatch(name) or name.startswith("goog"):
+    if not NAME.fullmatch(name) or name.startswith("goog") or RESERVED.search(name) or ADDRESS.fullmatch(name):
         raise invalid(f"Invalid bucket name: '{name}'")
     if name in state.taken:
         raise conflict(
@@ -144,10 +148,16 @@ def _completed(fields: Json, before: Json, moment: datetime) -> Json:
         completed.setdefault("rpo", "DEFAULT")
     completed["iamConfiguration"] = _access(fields, before, moment)
     retention = {"retentionDurationSeconds": WEEK_SECONDS, **fields.get("softDeletePolicy", {})}
+    if not _is_kept_long_enough(int(retention["retentionDurationSeconds"] or 0)):
+        raise invalid("Soft delete policy retention duration must be 0, or from 7 to 90 days.")
     completed["softDeletePolicy"] = _dated(retention, before.get("softDeletePolicy"), moment)
     if "retentionPolicy" in fields:
         completed["retentionPolicy"] = _dated(fields["retentionPolicy"], before.get("retentionPolicy"), moment)
     return completed
+
+
+def _is_kept_long_enough(seconds: int) -> bool:
+    return seconds == 0 or SOFT_DELETE_DAYS[0] <= seconds / DAY_SECONDS <= SOFT_DELETE_DAYS[1]
 
 
 def _access(fields: Json, before: Json, moment: datetime) -> Json:
