@@ -1,5 +1,6 @@
 """make cloud: one command that shows everything, and leaves nothing behind."""
 
+import re
 import shutil
 import signal
 import socket
@@ -22,7 +23,6 @@ def test_it_shows_the_product_and_ends(tmp_path: Path) -> None:
     """It applies, trains, releases, calls, waits, and after Ctrl-C no process, port or folder is there."""
     (tmp_path / "versions.tf").write_text((INFRA / "versions.tf").read_text().partition("provider ")[0])
     initialise(tmp_path)
-    folder = laptop.work_folder(0)
     with subprocess.Popen([*COMMAND, "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = ""
@@ -30,6 +30,7 @@ def test_it_shows_the_product_and_ends(tmp_path: Path) -> None:
             said += line
             if "Ctrl-C" in line:
                 break
+        folder = laptop.work_folder(int(re.findall(r"on this machine: http://127.0.0.1:([0-9]+)", said)[0]))
         assert (folder / "environment").exists()
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0

@@ -179,8 +179,8 @@ def _lifecycle(environment: Mapping[str, str], *arguments: str) -> str:
 
 
 def _push(place: Place, model: str, store: str, image: str) -> str:
-    folder = place.folder / "image"
-    copy_function(folder)
+    """Put code and pin together as the image build does, and push the image; return its digest."""
+    folder = copy_function(ROOT, place.folder / "image")
     _lifecycle(place.environment, "pin", model, "--store", store, "--out", str(folder / "function"))
     return place.cloud.images.push(folder, image)
 
@@ -225,7 +225,7 @@ def _say_what_to_try(place: Place, url: str, model: str, answer: str, *, applied
 @contextlib.contextmanager
 def _cloud(port: int) -> Iterator[Place]:
     """Run a double with an empty project, and a proxy that lets nothing leave; its folder lives as long as it does."""
-    project, folder = _variable("project"), work_folder(port)
+    project = _variable("project")
     with contextlib.ExitStack() as stack:
         tripwire = stack.enter_context(Tripwire())
         try:
@@ -233,6 +233,7 @@ def _cloud(port: int) -> Iterator[Place]:
         except OSError as fault:
             reason = f"Port {port}: {fault.strerror}. Is another make cloud running?"
             raise CannotGoOn(f"{reason} Choose another port: make cloud CLOUD_PORT={port + 1}") from None
+        folder = work_folder(int(cloud.url.rpartition(":")[2]))
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
