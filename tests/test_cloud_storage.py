@@ -910,6 +910,7 @@ class TestPrograms:
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=10) == 0
 
+    @pytest.mark.long
     def test_terraform(self, cloud: CloudDouble, tmp_path: Path) -> None:
         """The real Terraform and Google provider apply, then plan nothing, then destroy, and stay on loopback."""
         (tmp_path / "main.tf").write_text(TERRAFORM, encoding="utf-8")

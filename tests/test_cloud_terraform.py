@@ -57,6 +57,7 @@ def test_the_terraform_is_formatted() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.long
 def test_every_resource_type_lives_and_dies(
     tmp_path: Path, cloud: CloudDouble, tripwire: Tripwire, environment: dict[str, str]
 ) -> None:

@@ -239,6 +239,7 @@ def test_the_tiles_of_the_dashboard_do_not_overlap() -> None:
     assert all(tile["xPos"] + tile["width"] <= 48 for tile in render()["tiles"])
 
 
+@pytest.mark.long
 def test_checkov_finds_nothing(folder: Path) -> None:
     """Every check of checkov passes, or is skipped beside the resource with a reason."""
     checkov = [sys.executable, "-m", "uv", "tool", "run", "--from", CHECKOV, "checkov"]

@@ -107,6 +107,7 @@ def test_known_numbers_are_found(known: Contender, tmp_path: Path) -> None:
     assert found.memory_mb > 10
 
 
+@pytest.mark.long
 @linux
 def test_every_cell_is_filled(store: str, tmp_path: Path) -> None:
     """The command prints every contender and measures every number that it can have."""
@@ -153,6 +154,7 @@ def test_targets_name_contenders_and_numbers(target: Target) -> None:
     assert target.key in {field.name for field in fields(Result)}
 
 
+@pytest.mark.long
 @linux
 def test_ours_is_measured_in_every_way(tmp_path: Path) -> None:
     """A pipeline that is fitted and packaged here is served from the image and from a bucket, and computed alone."""
@@ -251,6 +253,7 @@ def test_an_answer_without_an_end_is_refused() -> None:
     assert client.missing_bytes(chunked + b"2\r\nok\r\n0\r\n\r\n") == 0
 
 
+@pytest.mark.long
 def test_every_dialect_can_be_measured(trained: Callable[[str], Any], tmp_path: Path) -> None:
     """A short turn of each dialect gives a time of its own."""
     version = newest("reviews", trained("reviews").store.url, tmp_path)
