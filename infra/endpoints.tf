@@ -12,10 +12,10 @@ module "endpoint" {
   deliver_member      = google_service_account.deliver.member
   endpoint            = each.value
   goals = {
-    availability    = coalesce(try(local.recipes[each.key].serving.availability, null), 0.995)
-    drift_threshold = coalesce(try(local.recipes[each.key].monitoring.drift_threshold, null), 0.2)
-    latency_goal    = coalesce(try(local.recipes[each.key].serving.latency_goal, null), 0.99)
-    latency_ms      = coalesce(try(local.recipes[each.key].serving.latency_ms, null), 300)
+    availability    = try(local.recipes[each.key].serving.availability, null)
+    drift_threshold = try(local.recipes[each.key].monitoring.drift_threshold, null)
+    latency_goal    = try(local.recipes[each.key].serving.latency_goal, null)
+    latency_ms      = try(local.recipes[each.key].serving.latency_ms, null)
   }
   model          = each.key
   model_bucket   = google_storage_bucket.models.name

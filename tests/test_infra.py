@@ -147,8 +147,10 @@ def test_protection_comes_before_everything(folder: Path) -> None:
 
 def test_goals_default_as_in_the_recipe() -> None:
     """Where model.yaml is silent, Terraform takes the very defaults of the recipe."""
-    taken = r"try\(local\.recipes\[each\.key\]\.(\w+)\.(\w+), null\), ([0-9.]+)\)"
-    defaults = re.findall(taken, source("endpoints.tf"))
+    declared = source("endpoint/variables.tf").split('variable "goals"')[1]
+    written = dict(re.findall(r"(\w+) += optional\(number, ([0-9.]+)\)", declared))
+    taken = re.findall(r"try\(local\.recipes\[each\.key\]\.(\w+)\.(\w+), null\)", source("endpoints.tf"))
+    defaults = [(part, name, written[name]) for part, name in taken]
     parts = {"serving": Serving(), "monitoring": Monitoring()}
     assert {name for _, name, _ in defaults} == {"availability", "drift_threshold", "latency_goal", "latency_ms"}
     for part, name, default in defaults:

@@ -37,10 +37,10 @@ variable "endpoint" {
 variable "goals" {
   description = "What model.yaml asks of the endpoint: shares (0 to 1) of requests answered and answered in time, that time, and how far data may drift."
   type = object({
-    availability    = number
-    drift_threshold = number
-    latency_goal    = number
-    latency_ms      = number
+    availability    = optional(number, 0.995)
+    drift_threshold = optional(number, 0.2)
+    latency_goal    = optional(number, 0.99)
+    latency_ms      = optional(number, 300)
   })
 
   validation {
