@@ -583,6 +583,19 @@ def test_entries_are_listed_by_time(kept: Entries) -> None:
     assert texts(kept.list_entries({**asked, "filter": 'timestamp>="2026-01-02" timestamp<"2026-01-03"'})) == ["b", "c"]
 
 
+def test_reading_has_a_quota() -> None:
+    """Sixty reads a minute are answered, one more is 429, and after a minute there are others."""
+    now = NOON
+    entries = Entries(lambda: now)
+    for _ in range(60):
+        entries.list_entries({"resourceNames": ["projects/p"]})
+    with pytest.raises(CloudError) as refused:
+        entries.list_entries({"resourceNames": ["projects/p"]})
+    assert (refused.value.status, refused.value.rpc) == (429, "RESOURCE_EXHAUSTED")
+    now += 60 * 10**9
+    assert entries.list_entries({"resourceNames": ["projects/p"]}) == {}
+
+
 def test_a_project_has_its_own_entries(kept: Entries) -> None:
     """Only the logs of the named projects are listed; the default view holds all of them."""
     kept.write_entries(written({"textPayload": "mine"}, {"textPayload": "other", "logName": "projects/q/logs/app"}))

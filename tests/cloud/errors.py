@@ -106,6 +106,11 @@ class NotEnabled(CloudError):
         return self.body()
 
 
+def exhausted(message: str) -> CloudError:
+    """Return the refusal of a request more than a quota allows."""
+    return CloudError(429, "rateLimitExceeded", message)
+
+
 def unauthenticated() -> CloudError:
     """Return the refusal of a token that cannot be believed."""
     text = (

@@ -10,9 +10,10 @@ import json
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 
-from tests.cloud.errors import CloudError, invalid, required, unimplemented
+from tests.cloud.errors import CloudError, exhausted, invalid, required, unimplemented
 from tests.cloud.instants import SECOND, read_instant, write_instant
 from tests.cloud.logging.entries import as_struct, check_size
 from tests.cloud.logging.language import compile_filter
@@ -24,6 +25,8 @@ PARENT = re.compile(r"(projects/[^/]+)(/locations/[^/]+/buckets/([^/]+)/views/([
 WHOLE_VIEWS = {("_Default", "_AllLogs"), ("_Default", "_Default")}
 INVALID_ARGUMENT = 3  # google.rpc.Code
 DEFAULT_PAGE, LARGEST_PAGE = 50, 1000
+# Of a project, until somebody asks Google for more: https://cloud.google.com/logging/quotas#api-limits
+READS_PER_MINUTE, MINUTE_NS = 60, 60 * SECOND
 ORDERS = {"": 1, "timestamp asc": 1, "timestamp desc": -1}
 PAST_SECONDS, FUTURE_SECONDS = 24 * 3600, 10 * 60
 Key = tuple[int, str]
@@ -40,6 +43,7 @@ class Entries:
         self._counter = itertools.count(1)
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
+        self._reads: deque[int] = deque()
         self.dropped = 0
 
     def subscribe(self, listener: Listener) -> None:
@@ -86,8 +90,9 @@ class Entries:
     def list_entries(self, body: Json) -> Json:
         """Answer entries:list.
 
-        Raises CloudError: 400 for a filter, an order or a page that Google would not take.
+        Raises CloudError: 400 for a filter, an order or a page that Google would not take, 429 for one read too many.
         """
+        self._count_read()
         direction, size = _direction(body), _page_size(body)
         parents = _parents(body)
         takes = compile_filter(body.get("filter", ""))
@@ -103,6 +108,15 @@ class Entries:
         takes = compile_filter(text)
         with self._lock:
             return [entry for _, entry in self._entries if takes(entry)]
+
+    def _count_read(self) -> None:
+        now = self._clock()
+        with self._lock:
+            while self._reads and self._reads[0] <= now - MINUTE_NS:
+                self._reads.popleft()
+            if len(self._reads) >= READS_PER_MINUTE:
+                raise exhausted("Quota exceeded for quota metric 'Read requests' and limit 'Read requests per minute'.")
+            self._reads.append(now)
 
     def _keep(self, entry: Json) -> None:
         key = (read_instant(entry["timestamp"]), entry["insertId"])
