@@ -94,6 +94,34 @@ def test_an_environments_file_says_only_what_there_is(path: Path) -> None:
         assert not unknown, f"{path.name}: {name} says {sorted(unknown)}, which nothing reads"
 
 
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("nosuch", "There is no infra/nosuch.tfvars; the environments are: dev staging."),
+        ("staging", 'infra/staging.tfvars says environment = "dev", not "staging"'),
+    ],
+)
+def test_make_looks_at_the_environment_first(name: str, fault: str, tmp_path: Path) -> None:
+    """A file that is not there, or a copy that still names another environment, ends before Terraform is asked."""
+    (tmp_path / "infra").mkdir()
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for copy in ("dev", "staging"):
+        shutil.copy(code.INFRA / "dev.tfvars", tmp_path / "infra" / f"{copy}.tfvars")
+    command = ["make", "init", f"ENVIRONMENT={name}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert fault in done.stdout
+
+
+def test_outputs_can_be_pasted() -> None:
+    """`make outputs` prints commands as a shell takes them, one a model."""
+    command = 'curl -H "Authorization: Bearer $(gcloud auth print-identity-token)" https://x/model'
+    given = {"invoke_commands": {"value": {"churn": command}}, "images": {"value": "europe-docker.pkg.dev/p/pilot"}}
+    script = [sys.executable, str(code.INFRA / "outputs.py")]
+    done = subprocess.run(script, input=json.dumps(given), capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == f"invoke_commands\n  churn: {command}\nimages\n  europe-docker.pkg.dev/p/pilot\n"
+
+
 def test_every_rule_says_what_is_allowed() -> None:
     """An error message is a sentence, and longer than a shrug."""
     for name, body in code.named(code.INFRA, "variable").items():

@@ -268,6 +268,7 @@ class TestApply:
         """A delivery's plan reads all that there is, under its own identity, and finds nothing to do."""
         root.run("plan", "-detailed-exitcode", "-lock=false", account=DELIVER)
 
+    @pytest.mark.skipif(shutil.which("promtool") is None, reason="needs Prometheus: apt-get install prometheus")
     @pytest.mark.parametrize("course", COURSES)
     def test_these_budgets_burn(self, course: str, root: Root) -> None:
         """After each course of events, those of the goals' alerts and of the uptime check's fire that should."""
