@@ -15,6 +15,7 @@ from tests.cloud.cloudbuild.filters import Message, PullRequest, Push, Run, fire
 from tests.cloud.cloudscheduler import jobs
 from tests.cloud.discovery import Document
 from tests.cloud.errors import CloudError
+from tests.cloud.given import give_repository
 from tests.cloud.pubsub.broker import Broker, text_message
 from tests.cloud.schemas import Json
 from tests.infra.code import INFRA, resources
@@ -426,12 +427,7 @@ def api(cloud: CloudDouble) -> Iterator[Any]:
 
 def link(cloud: CloudDouble) -> None:
     """Link the repository and make the service account."""
-    with api_client(cloud, "cloudbuild", "v2") as client:
-        connections = client.projects().locations().connections()
-        connections.create(parent=REGION, connectionId="host", body={"githubConfig": {}}).execute()
-        body = {"remoteUri": "https://github.com/example/pilot.git"}
-        parent = f"{REGION}/connections/host"
-        connections.repositories().create(parent=parent, repositoryId="pilot", body=body).execute()
+    give_repository(cloud, LINKED)
     with api_client(cloud, "iam", "v1") as client:
         body = {"accountId": DELIVER.partition("@")[0]}
         client.projects().serviceAccounts().create(name=OURS, body=body).execute()

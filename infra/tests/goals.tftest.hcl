@@ -63,23 +63,7 @@ run "silence_may_be_off" {
     source = "./endpoint"
   }
   variables {
-    endpoint = {
-      access                  = "private"
-      concurrency             = 20
-      cpu                     = 1
-      hash_key_secret         = null
-      ingress                 = "all"
-      invokers                = []
-      max_instances           = 3
-      memory_mib              = 1024
-      min_instances           = 0
-      network                 = null
-      request_timeout_seconds = 60
-      settings                = {}
-      silence_hours           = 0
-      startup_seconds         = 120
-      uptime_check            = false
-    }
+    endpoint = merge(var.endpoint, { silence_hours = 0 })
   }
   assert {
     condition     = !contains(keys(google_monitoring_alert_policy.main), "silence") && contains(keys(google_monitoring_alert_policy.main), "errors")

@@ -173,16 +173,17 @@ class CloudDouble:
         self.signals.measure(self.cloud_run.facts())
 
     def _may_invoke(self, service: str, principal: str | None) -> bool:
-        if principal == oauth.OWNER:
-            return True
-        caller = access.ANONYMOUS if principal is None else principal
-        return access.holds(self.state, caller, "run.routes.invoke", f"//run.googleapis.com/{service}")
+        return self._may(principal, "run.routes.invoke", f"//run.googleapis.com/{service}")
 
     def _may_pass(self, service: str, principal: str | None) -> bool:
+        return self._may(principal, iap.PASS, iap.resource_of(service))
+
+    def _may(self, principal: str | None, permission: str, resource: str) -> bool:
+        """Tell what a caller of a service may do, where nobody in particular is not the owner but everybody."""
         if principal == oauth.OWNER:
             return True
         caller = access.ANONYMOUS if principal is None else principal
-        return access.holds(self.state, caller, iap.PASS, iap.resource_of(service))
+        return access.holds(self.state, caller, permission, resource)
 
     def _log(self, origin: Origin, stream: str, text: str) -> None:
         if stream == instances.SYSTEM:

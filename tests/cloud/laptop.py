@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,10 +50,14 @@ class NoTerraform(Exception):
 
 
 class Place(NamedTuple):
-    """A cloud, the environment of programs that are to find it, and the folder of what belongs to it."""
+    """A cloud, the environment of programs that are to find it, and the folder of what belongs to it.
+
+    `outside` is the environment of a program that may also reach the rest of the world, as its caller can.
+    """
 
     cloud: CloudDouble
     environment: dict[str, str]
+    outside: dict[str, str]
     folder: Path
 
 
@@ -130,11 +135,8 @@ def _apply(place: Place) -> str:
     shutil.copytree(ROOT / "models", place.folder / "models", ignore=shutil.ignore_patterns("__pycache__"))
     if shutil.which("terraform") is None:
         raise NoTerraform("terraform is not on PATH (https://developer.hashicorp.com/terraform/install)")
-    # The provider comes from outside, by the caller's own proxy if there is one: nothing else of this leaves.
-    outside = {name: value for name, value in place.environment.items() if name != "HTTPS_PROXY"}
-    outside |= {name: os.environ[name] for name in ("HTTPS_PROXY",) if name in os.environ}
-    try:
-        _terraform(folder, outside, "init", f"-backend-config=bucket={_variable('state_bucket')}")
+    try:  # the provider comes from outside; nothing else of this leaves
+        _terraform(folder, place.outside, "init", f"-backend-config=bucket={_variable('state_bucket')}")
     except CannotGoOn as fault:
         reason = " ".join(str(fault).partition("Error: ")[2].replace("\n", " ").split())
         raise NoTerraform(f"terraform init: {reason[:LONGEST_REASON]}") from None
@@ -245,7 +247,8 @@ def _cloud(port: int) -> Iterator[Place]:
         _settings(folder).write_text("".join(exports), encoding="utf-8")
         print(f"A Google Cloud on this machine: {cloud.url}, project {project}", flush=True)
         stack.enter_context(_measuring(cloud))
-        yield Place(cloud, {**os.environ, **settings, **tripwire.environment}, folder)
+        outside = {**os.environ, **settings}
+        yield Place(cloud, {**outside, **tripwire.environment}, outside, folder)
 
 
 def _settings(folder: Path) -> Path:
@@ -294,6 +297,7 @@ def _variable(name: str) -> str:
         raise CannotGoOn(f"{VARIABLES.relative_to(ROOT)} does not say {name}.") from None
 
 
+@cache
 def _variables() -> dict[str, Any]:
     variables: dict[str, Any] = hcl2.loads(VARIABLES.read_text(encoding="utf-8"))
     return variables

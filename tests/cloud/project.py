@@ -73,7 +73,7 @@ class Project:
 
     def agent(self, name: str) -> str:
         """Return the e-mail address of a Google service agent, for example of `gcp-sa-cloudbuild`."""
-        return f"service-{self.number}@{name}.iam.gserviceaccount.com"
+        return service_agent(self.id, name)
 
     def resources(self, collection: str) -> dict[str, Json]:
         """Return the resources of a collection by their full names; changing it changes the project."""
@@ -141,6 +141,11 @@ def now() -> str:
 def project_number(project: str) -> str:
     """Return the number that stands for a project id, always the same one."""
     return str(10**11 + int(hashlib.sha256(project.encode()).hexdigest(), 16) % 10**11)
+
+
+def service_agent(project: str, name: str) -> str:
+    """Return the e-mail address of a Google service agent in a project, by the project's id."""
+    return f"service-{project_number(project)}@{name}.iam.gserviceaccount.com"
 
 
 def digest(*values: Any, length: int = 16) -> str:

@@ -15,7 +15,7 @@ from tests.cloud.errors import unimplemented
 from tests.cloud.faults import Ending, Step
 from tests.cloud.logging.entries import Origin, RequestFacts
 from tests.cloud.messages import BODILESS, Request, error_response
-from tests.cloud.project import project_number
+from tests.cloud.project import service_agent
 from tests.cloud.run import refusals
 from tests.cloud.run.callers import admit, sign_in
 from tests.cloud.run.instances import SYSTEM, Instance
@@ -145,7 +145,7 @@ class Exchange:
         return {**signed, **admit(signed or self._request.headers, path, self._service.audiences, self._allows)}
 
     def _sign_in(self) -> Mapping[str, str]:
-        proxy = f"service-{project_number(self._origin.project)}@gcp-sa-iap.iam.gserviceaccount.com"
+        proxy = service_agent(self._origin.project, "gcp-sa-iap")
         name, signed_in = self._service.name, self._platform.signed_in
         return sign_in(self._request, self._service.audiences, lambda who: signed_in(name, who), proxy)
 

@@ -11,7 +11,7 @@ from tests.cloud.discovery import Call, Document
 from tests.cloud.errors import unimplemented
 from tests.cloud.messages import Response, json_response
 from tests.cloud.oauth import OWNER
-from tests.cloud.project import Project, project_number
+from tests.cloud.project import Project, service_agent
 from tests.cloud.schemas import Json
 from tests.cloud.storage import buckets, copies, downloads, listing, objects, policies, uploads
 from tests.cloud.storage.state import State, Version
@@ -115,7 +115,7 @@ def _check_parameters(call: Call) -> None:
 
 
 def _service_account(state: State, call: Call) -> Json:
-    email = f"service-{project_number(call.path['projectId'])}@gs-project-accounts.iam.gserviceaccount.com"
+    email = service_agent(call.path["projectId"], "gs-project-accounts")
     state.project.agents.add(email)  # who asks for the service agent makes it
     return {"kind": "storage#serviceAccount", "email_address": email}
 
