@@ -20,6 +20,10 @@ BLOBS = "blobs"  # beside the pin: the version's files in an image that was bake
 Label = bool | int | float | str
 Method = Literal["predict", "predict_proba", "decision_function"]
 
+# The user agent of calls that check a revision: golden examples and replays. Nobody counts them as traffic: their
+# records are of the kind "check", and Cloud Run's request log names the agent.
+CHECK_AGENT = "pilotlight-check"
+
 # Two floats agree when |a-b| <= TOLERANCE * max(|a|, |b|, that output's largest magnitude on the training frame):
 # another CPU's BLAS may differ in the last bits.
 TOLERANCE = 1e-12

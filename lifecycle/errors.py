@@ -8,7 +8,11 @@ LifecycleError          1   anything else that went wrong
 ├── ArtifactRefused     7   the fitted pipeline cannot be served
 │   └── NotFitted           nobody has fitted it
 ├── StoreFailed         8   the store does not answer, or refuses
-└── VerifyFailed        9   a published version is not what it was
+├── VerifyFailed        9   a published version is not what it was
+├── Rejected           10   a release was refused or rolled back
+├── CloudFailed        11   Google's APIs do not answer, or refuse
+├── Overtaken          12   somebody else releases the same endpoint, or moved its traffic
+└── NotReleasable      13   the endpoint or the image is not such that it can be released
 
 (2 is click's, for a command line that it cannot read.)
 """
@@ -72,3 +76,27 @@ class VerifyFailed(LifecycleError):
     """A published version no longer is what its manifest says."""
 
     exit_code = 9
+
+
+class Rejected(LifecycleError):
+    """A candidate was refused, or rolled back; the reasons say on which evidence."""
+
+    exit_code = 10
+
+
+class CloudFailed(LifecycleError):
+    """One of Google's APIs could not be reached, or refused."""
+
+    exit_code = 11
+
+
+class Overtaken(LifecycleError):
+    """Somebody else releases the same endpoint, or moved its traffic; nothing is done against them."""
+
+    exit_code = 12
+
+
+class NotReleasable(LifecycleError):
+    """The endpoint cannot be reached from here, is not there, or there is no image to release."""
+
+    exit_code = 13
