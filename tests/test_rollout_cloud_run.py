@@ -37,8 +37,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def endpoint(cloud: CloudDouble) -> Iterator[Endpoint]:
-    """Return a service that waits for its first release."""
-    make_service(cloud)
+    """Return a service that waits for its first release; its revisions are not started."""
+    make_service(cloud, health_check_disabled=True)
     with open_endpoint() as opened:
         yield opened
 
@@ -172,8 +172,14 @@ def test_the_first_release_goes_back_to_hello(cloud: CloudDouble, endpoint: Endp
     assert (state.image, state.labels, state.split) == (HELLO, hello.labels, (Share(hello.main, 100, STABLE),))
 
 
-def test_a_candidate_that_does_not_start_says_why(cloud: CloudDouble, endpoint: Endpoint) -> None:
+def test_a_candidate_that_does_not_start_says_why(cloud: CloudDouble) -> None:
     """The revision is not ready and has Cloud Run's words for it; who answered goes on answering."""
+    make_service(cloud)
+    with open_endpoint() as endpoint:
+        _see_it_fail(cloud, endpoint)
+
+
+def _see_it_fail(cloud: CloudDouble, endpoint: Endpoint) -> None:
     hello = endpoint.read()
     broken = push_image(cloud, "broken", starts=False)
     state = endpoint.deploy(hello, broken, LABELS, [Share(hello.main, 100, STABLE)])
@@ -288,9 +294,9 @@ def test_a_change_that_comes_late_is_not_made_twice(
     cloud.faults.add("delay", method=PATCH, seconds=1.5)
     made = len(revisions(cloud))
     state = CHANGES[change](cloud, endpoint, released)
-    late = next(entry for entry in cloud.requests.of(PATCH) if entry.fault == "delay")
+    late, _ = cloud.requests.of(PATCH)[-2:]
     wait_until(lambda: late.status is not None)
-    assert late.status == 409
+    assert (late.fault, late.status) == ("delay", 409)
     assert (endpoint.read(), len(revisions(cloud))) == (state, made + (change != "move"))
 
 
