@@ -138,6 +138,7 @@ class Watch:
         fraction = min(1.0, SOURCE_SAMPLE / counted)
         wanted = [
             _of(watched, REQUESTS),
+            "NOT httpRequest.status=(401 OR 403)",  # metrics do not have them
             f"timestamp>={_moment(start)}",
             f"timestamp<{_moment(end)}",
             _sample(fraction),
@@ -158,25 +159,24 @@ class Watch:
             self.position = position.model_copy(update={"rate": 4 * max(position.rate, MOST_ENTRIES / plan.seconds)})
             raise NotRead(f"more than {MOST_ENTRIES} entries came since the last look; the next one takes a sample")
         new = [entry for entry in entries if _key(entry) not in position.seen]
-        seen = {name: _seen(name, new, watched) for name in (watched.candidate, watched.stable)}
+        candidate, stable = (_seen(name, new, watched) for name in (watched.candidate, watched.stable))
+        look = Look(position.until, now, candidate, stable, "request log", plan.requests)
         moved = _moved(position, now, entries)
-        asked = sum(_log(entry) == REQUESTS for entry in new) / plan.requests
-        look = Look(position.until, now, seen[watched.candidate], seen[watched.stable], "request log", plan.requests)
         if position.log_is_kept is False:
-            end = max(position.counted_until, _whole_minute(now - METRICS_DELAY))
-            codes = self._count(position.counted_until, end)
-            asked = _sum(codes)
-            candidate, stable = (_with_codes(name, seen[name], codes) for name in (watched.candidate, watched.stable))
-            look = Look(position.until, now, candidate, stable, "metrics")
-            moved = moved.model_copy(update={"counted_until": end})
-        measured = asked / max((now - position.until).total_seconds(), 1.0)
-        return look, moved.model_copy(update={"rate": max(measured, position.rate / 2)})
+            return self._with_metrics(look, moved)
+        asked = sum(_log(entry) == REQUESTS for entry in new) / plan.requests
+        return look, _with_rate(moved, asked, now - position.until)
 
-    def _count(self, start: datetime, end: datetime) -> Codes:
-        """Return what metrics counted in whole minutes."""
-        return (
-            self._reads.request_counts(self._watched.region, self._watched.service, start, end) if start < end else {}
-        )
+    def _with_metrics(self, look: Look, moved: Position) -> tuple[Look, Position]:
+        """Return a look with the requests of the whole minutes that metrics know by now, which may be none yet."""
+        watched, start, end = self._watched, moved.counted_until, _whole_minute(look.until - METRICS_DELAY)
+        if end <= start:
+            return look._replace(source="metrics", fraction=1.0), moved
+        codes = self._reads.request_counts(watched.region, watched.service, start, end)
+        candidate = _with_codes(watched.candidate, look.candidate, codes)
+        stable = _with_codes(watched.stable, look.stable, codes)
+        moved = _with_rate(moved.model_copy(update={"counted_until": end}), _sum(codes), end - start)
+        return Look(look.since, look.until, candidate, stable, "metrics"), moved
 
 
 def before(reads: Reads, watched: Watched, until: datetime, hours: float = 24) -> Before | Unread:
@@ -223,6 +223,11 @@ def _moved(position: Position, now: datetime, entries: Sequence[logging.LogEntry
     latest = max([position.received, *received.values()])
     met = {key: at for key, at in (position.seen | received).items() if at >= latest - OVERLAP}
     return position.model_copy(update={"until": now, "received": latest, "seen": met})
+
+
+def _with_rate(position: Position, asked: float, time: timedelta) -> Position:
+    """Return a position that expects as many requests as there were, or half of what it expected."""
+    return position.model_copy(update={"rate": max(asked / max(time.total_seconds(), 1.0), position.rate / 2)})
 
 
 # Filters: https://cloud.google.com/logging/docs/view/logging-query-language
