@@ -2,65 +2,27 @@
 
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from function.contract import CARD, COMPILED, FITTED, GOLDEN, Manifest, Proof
-from function.store import Store, StoreError, open_store
+from function.store import Store, StoreError
 from lifecycle import console
 from lifecycle.card import describe_engine
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
+from lifecycle.options import ModelName, in_store
 from lifecycle.pinning import bake, pin_of, read_whole, write_pin
 from lifecycle.versions import (
     CHAMPION,
     Version,
-    check_name,
     find_number,
     list_numbers,
     move_alias,
     read_aliases,
     read_version,
 )
-
-DEFAULT_STORE = Path(__file__).resolve().parent.parent / "build" / "store"
-
-
-class StoreUrl(click.ParamType[Store]):
-    """A store, given by its URL."""
-
-    name = "url"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Store:
-        """Return the store; fail with what was expected."""
-        try:
-            return open_store(value) if isinstance(value, str) else value
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class ModelName(click.ParamType[str]):
-    """A model's name: it becomes a folder of the store, and must not lead out of it."""
-
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name; raises RecipeInvalid for one that no model has."""
-        return check_name(value)
-
-
-def _shared(command: Callable[..., None]) -> Callable[..., None]:
-    store = click.option(
-        "--store",
-        type=StoreUrl(),
-        envvar="MODEL_STORE",
-        default=DEFAULT_STORE.as_uri(),
-        show_envvar=True,
-        help="gs://bucket/prefix or file:///folder",
-    )
-    return store(click.option("--json", "as_json", is_flag=True, help="Print JSON for machines")(command))
 
 
 @click.group()
@@ -76,7 +38,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("name", type=ModelName())
 @click.option("--accept-data", is_flag=True, help="Train although the data breaks what the last version was made of")
-@_shared
+@in_store
 def train(name: str, accept_data: bool, store: Store, as_json: bool) -> None:
     """Run models/NAME/train.py, hold it to model.yaml, package and publish it."""
     from lifecycle import training
@@ -96,7 +58,7 @@ def train(name: str, accept_data: bool, store: Store, as_json: bool) -> None:
 )
 @click.option("--target", "targets", multiple=True, help="Target column of the examples; may be given several times")
 @click.option("--accept-data", is_flag=True, help="Publish although the examples break what the last version took")
-@_shared
+@in_store
 def package(
     name: str,
     pipeline_file: Path,
@@ -116,7 +78,7 @@ def package(
 
 @cli.command()
 @click.argument("name", type=ModelName())
-@_shared
+@in_store
 def versions(name: str, store: Store, as_json: bool) -> None:
     """List a model's versions."""
     aliases = read_aliases(store, name)
@@ -138,7 +100,7 @@ def versions(name: str, store: Store, as_json: bool) -> None:
 @cli.command()
 @click.argument("name", type=ModelName())
 @click.argument("version", required=False)
-@_shared
+@in_store
 def show(name: str, version: str | None, store: Store, as_json: bool) -> None:
     """Show one version: its card, or its whole manifest as JSON. VERSION is a number or an alias."""
     found = read_version(store, name, find_number(store, name, version))
@@ -151,7 +113,7 @@ def show(name: str, version: str | None, store: Store, as_json: bool) -> None:
 @cli.command()
 @click.argument("name", type=ModelName())
 @click.argument("version", required=False)
-@_shared
+@in_store
 def verify(name: str, version: str | None, store: Store, as_json: bool) -> None:
     """Check every file of a version, load it as the image would, replay its golden examples, repeat its proof."""
     with console.progress(f"verify {name}") as say:
@@ -183,7 +145,7 @@ def verify(name: str, version: str | None, store: Store, as_json: bool) -> None:
 @cli.command()
 @click.argument("name", type=ModelName())
 @click.argument("version")
-@_shared
+@in_store
 def promote(name: str, version: str, store: Store, as_json: bool) -> None:
     """Let the alias champion name VERSION."""
     number = find_number(store, name, version)
@@ -201,7 +163,7 @@ def promote(name: str, version: str, store: Store, as_json: bool) -> None:
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where pin.json is written"
 )
 @click.option("--bake/--no-bake", default=None, help="Write the version's files too; model.yaml's serving.bake decides")
-@_shared
+@in_store
 def pin(name: str, version: str | None, out: Path, bake: bool | None, store: Store, as_json: bool) -> None:
     """Write the pin of VERSION, else of champion, else of the newest version."""
     found = read_version(store, name, find_number(store, name, version))

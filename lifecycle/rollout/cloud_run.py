@@ -66,6 +66,7 @@ class State(NamedTuple):
     latest_ready: str
     reconciling: bool
     reason: str  # why it is not ready, in Cloud Run's words; empty where it is
+    updated: datetime  # by Cloud Run's clock
 
     def percent(self, revision: str) -> int:
         """Return what a revision gets of the traffic."""
@@ -134,6 +135,12 @@ class Endpoint:
         with self._explained("Reading"):
             return _state(patiently(PATIENCE_SECONDS)(self._get)())
 
+    def unchanged(self, seen: State) -> State:
+        """Return the service as it is now; raises Overtaken where its image, labels or traffic were changed."""
+        now = self.read()
+        _check_same(self.name, seen, now)
+        return now
+
     def revision(self, name: str) -> Revision:
         """Return a revision; raises Missing, CloudFailed."""
         full = f"{self.name}/revisions/{name}"
@@ -145,6 +152,14 @@ class Endpoint:
             except NotFound as error:
                 raise Missing(f"There is no revision {name} of {self.name}: {error.message}") from error
         return _revision(found)
+
+    def revisions(self) -> list[Revision]:
+        """Return every revision that there is and that could serve; raises CloudFailed."""
+        with self._explained("Listing the revisions of"):
+            found = patiently(PATIENCE_SECONDS)(self._revisions.list_revisions)(
+                parent=self.name, retry=None, timeout=CALL_SECONDS
+            )
+            return [one for one in map(_revision, found) if one.ready]
 
     def deploy(self, seen: State, image: str, labels: Mapping[str, str], shares: Sequence[Share]) -> State:
         """Make a revision of an image and labels, the traffic being split by `shares` meanwhile; wait for it.
@@ -179,8 +194,7 @@ class Endpoint:
             now = _state(service)
             if wish.holds(now):
                 return
-            if _owned(now) != _owned(seen):
-                raise Overtaken(f"{self.name} was changed by somebody else; nothing was done.", _differences(seen, now))
+            _check_same(self.name, seen, now)
             self._update(wish, service)
 
         with self._explained("Updating"):
@@ -286,6 +300,7 @@ def _state(service: run_v2.Service) -> State:
         latest_ready=ready,
         reconciling=service.reconciling,
         reason="" if service.terminal_condition.state == SUCCEEDED else service.terminal_condition.message,
+        updated=service.update_time,
     )
 
 
@@ -352,6 +367,11 @@ def _routes(shares: Sequence[Share]) -> tuple[dict[str, int], dict[str, str]]:
 def _owned(state: State) -> tuple[Any, ...]:
     """Return what a release owns of a service."""
     return _routes(state.split), state.image, _ours(state.labels)
+
+
+def _check_same(name: str, seen: State, now: State) -> None:
+    if _owned(now) != _owned(seen):
+        raise Overtaken(f"{name} was changed by somebody else; nothing was done.", _differences(seen, now))
 
 
 def _ours(labels: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What became of a release: written beside the version as JSON and as a page to read, and read before the next one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from function.contract import Shape
 from function.store import Store
 from lifecycle.errors import VerifyFailed
+from lifecycle.rollout.judge import Finding
 
 Outcome = Literal["promoted", "refused", "rolled back", "interrupted", "overtaken", "shadowed"]
 IN_WORDS: dict[Outcome, str] = {
@@ -28,20 +29,11 @@ class Step(Shape):
     percent: int
     since: datetime
     until: datetime
-    candidate_requests: int
+    candidate_requests: int  # of the release so far
     stable_requests: int
     decision: str
+    basis: str
     reasons: tuple[str, ...]
-
-
-class Question(Shape):
-    """One question of the judge at the end: what was counted on either side, and how far that is from chance."""
-
-    asks: str
-    candidate: str
-    stable: str
-    chance: float  # the largest probability with which a harmless candidate would ever look so bad
-    bound: float  # the one below which it is rolled back
 
 
 class Verdict(Shape):
@@ -52,21 +44,23 @@ class Verdict(Shape):
     model: str
     version: int
     image: str
+    tag: str  # of that image, where it was found by its code and its pin
     candidate: str  # revision
     stable: str | None  # revision
     stable_version: int | None
     outcome: Outcome
-    basis: str  # what the decision rests on: traffic, replay, nothing to compare with
+    heading: str | None  # of the runbook, where it did not go on
+    basis: str  # what the decision rests on
     reasons: tuple[str, ...]
     notes: tuple[str, ...]  # what could not be looked at
     started_at: datetime
     ended_at: datetime
     by: str
     cold_start_ms: float | None
-    golden: dict[str, Any]
-    replay: dict[str, Any]
-    steps: tuple[Step, ...]
-    questions: tuple[Question, ...]
+    examined: Mapping[str, Any] = {}
+    replay: Mapping[str, Any] = {}
+    steps: tuple[Step, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def write_verdict(store: Store, verdict: Verdict) -> str:
@@ -87,19 +81,6 @@ def read_verdicts(store: Store, model: str, version: int) -> list[Verdict]:
         except ValidationError as error:
             raise VerifyFailed(f"{store.url}/{key} cannot be read: {error.error_count()} faults.") from error
     return sorted(verdicts, key=lambda verdict: verdict.ended_at)
-
-
-def last_word(verdicts: Sequence[Verdict], image: str, candidate: str) -> Verdict | None:
-    """Return the verdict that still stands against releasing an image, or the revision that configuration made of it.
-
-    What was promoted since, or only interrupted, stands against nothing.
-    """
-    about = [verdict for verdict in verdicts if image == verdict.image and verdict.outcome in ("promoted", *AGAINST)]
-    last = about[-1] if about else None
-    if last is None or last.outcome == "promoted":
-        return None
-    is_configuration = any(verdict.outcome == "promoted" for verdict in about)
-    return last if not is_configuration or last.candidate == candidate else None
 
 
 def summary(verdict: Verdict) -> str:
@@ -133,8 +114,8 @@ def page(verdict: Verdict) -> str:
         ),
         *_section("Not looked at", [f"- {note}" for note in verdict.notes]),
         *_section("Steps", _steps(verdict)),
-        *_section("What the judge asked", _questions(verdict)),
-        *_section("Golden examples", _facts(verdict.golden)),
+        *_section("What the judge asked", _findings(verdict)),
+        *_section("At 0 %", _facts(verdict.examined)),
         *_section("Replay", _facts(verdict.replay)),
     ]
     return "\n".join(lines) + "\n"
@@ -158,19 +139,12 @@ def _steps(verdict: Verdict) -> list[str]:
     return _table(("traffic", "minutes", "requests of it", "of the stable", "decision"), rows) if rows else []
 
 
-def _questions(verdict: Verdict) -> list[str]:
-    rows = [
-        (one.asks, one.candidate, one.stable, in_words(one.chance), in_words(one.bound)) for one in verdict.questions
-    ]
-    return _table(("more than the stable?", "candidate", "stable", "by chance", "bound"), rows) if rows else []
+def _findings(verdict: Verdict) -> list[str]:
+    rows = [(one.check, one.text, f"1 in {one.one_in:,.0f}") for one in verdict.findings]
+    return _table(("more of it than the stable?", "counted", "by chance"), rows) if rows else []
 
 
-def in_words(chance: float) -> str:
-    """Return a small probability as people say it."""
-    return "even" if chance >= 1 else f"1 in {1 / chance:,.0f}" if chance > 0 else "never"
-
-
-def _facts(facts: dict[str, Any]) -> list[str]:
+def _facts(facts: Mapping[str, Any]) -> list[str]:
     return _table(("", ""), [(name.replace("_", " "), _text(value)) for name, value in facts.items()]) if facts else []
 
 

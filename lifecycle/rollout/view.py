@@ -13,10 +13,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from lifecycle.rollout.verdict import Question, in_words
+from lifecycle.rollout.judge import Decision, Finding
 
 KEPT_LINES = 6
 BAR = 12
+SHOWN = 5  # checks, those that speak most against the candidate
 
 
 class Progress(NamedTuple):
@@ -30,9 +31,9 @@ class Progress(NamedTuple):
     wanted_minutes: float
     candidate_requests: int
     stable_requests: int
-    questions: Sequence[Question]
-    decision: str
-    reasons: Sequence[str]
+    findings: Sequence[Finding]
+    decision: Decision
+    bound: float  # the evidence, as "1 in so many", at which it is rolled back
 
 
 class View(Protocol):
@@ -75,7 +76,7 @@ class Lines:
 
     def show(self, progress: Progress) -> None:
         """Print the look, unless it says what the last one said."""
-        text = f"{counted(progress)}; {progress.decision}{because(progress.reasons)}"
+        text = f"{counted(progress)}; {progress.decision.verdict}{because(progress.decision.reasons)}"
         if self._last.get(progress.model) != text:
             self._last[progress.model] = text
             self.say(progress.model, text)
@@ -121,7 +122,9 @@ class Moving:
         if progress := self._progress.get(model):
             yield Text("  ").append_text(_steps(progress))
             yield _evidence(progress)
-            yield Text(f"  {counted(progress)}; {progress.decision}{because(progress.reasons)}", style="cyan")
+            yield Text(
+                f"  {counted(progress)}; {progress.decision.verdict}{because(progress.decision.reasons)}", style="cyan"
+            )
 
 
 def counted(progress: Progress) -> str:
@@ -145,16 +148,15 @@ def _steps(progress: Progress) -> Text:
 
 
 def _evidence(progress: Progress) -> Table:
-    table = Table(
-        "asked", "candidate", "stable", "against it", "by chance", box=None, header_style="dim", padding=(0, 2)
-    )
-    for one in progress.questions:
-        table.add_row(one.asks, one.candidate, one.stable, _bar(one), in_words(one.chance))
+    table = Table("asked", "counted", "by chance", box=None, header_style="dim", padding=(0, 2))
+    for one in progress.findings[:SHOWN]:
+        table.add_row(one.check, one.text, f"1 in {one.one_in:,.0f}")
+    table.add_row("all together", _bar(progress), f"1 in {progress.decision.one_in:,.0f} of {progress.bound:,.0f}")
     return table
 
 
-def _bar(question: Question) -> Text:
+def _bar(progress: Progress) -> Text:
     """Return how far the evidence has come: full is enough to roll back."""
-    share = min(1.0, math.log(max(question.chance, 1e-300)) / math.log(question.bound)) if question.chance < 1 else 0.0
-    full = round(share * BAR)
+    share = math.log(max(progress.decision.one_in, 1.0)) / math.log(progress.bound)
+    full = min(BAR, round(share * BAR))
     return Text("█" * full, style="red" if full == BAR else "yellow").append("·" * (BAR - full), style="dim")
