@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import signal
 import subprocess
 import sys
@@ -126,7 +127,7 @@ def test_a_killed_process_loses_it_at_once(tmp_path: Path) -> None:
         with pytest.raises(Overtaken, match=f"process {process.pid}"):
             Lease(store, "churn", BOB)
         process.send_signal(signal.SIGKILL)
-        process.stdout.read()  # its end has come
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with hold(store, "churn", BOB) as held:  # while the process is a zombie
             assert held.state == STATE
     with hold(store, "churn", BOB):
