@@ -20,12 +20,13 @@ from lifecycle.rollout.calls import Calls, minter
 from lifecycle.rollout.checks import Checks, make_checks
 from lifecycle.rollout.cloud_run import CANDIDATE, MODEL, PREVIOUS, STABLE, VERSION, Endpoint, Revision, Share, State
 from lifecycle.rollout.evidence import Look, Unread
-from lifecycle.rollout.examination import examine
+from lifecycle.rollout.examination import examine, read_cold_start
 from lifecycle.rollout.images import keep_image
 from lifecycle.rollout.lease import Lease
 from lifecycle.rollout.reads import Reads
 from lifecycle.rollout.refusals import Refusal, Refused
-from lifecycle.rollout.signals import Before, Position, Watch, Watched, before
+from lifecycle.rollout.replay import Replayed, joined, judge_replay, read_versions, replay
+from lifecycle.rollout.signals import Before, Position, Recorded, Watch, Watched, before
 from lifecycle.rollout.traffic import Traffic
 from lifecycle.rollout.verdict import Outcome, Step, Verdict, write_verdict
 from lifecycle.rollout.view import Progress, View
@@ -179,34 +180,80 @@ class Course:
         """Whether the stable revision is a release of this model, and no placeholder."""
         return self._stable.labels.get(MODEL) == self._manifest.model and self._stable.version is not None
 
+    def _stable_version(self) -> Version:
+        assert self._stable.version is not None  # noqa: S101 - asked only where it is compared
+        return read_version(self._scene.store, self._manifest.model, self._stable.version)
+
     # At 0 %
 
     def _rehearse(self) -> None:
         """Ask the candidate what is known, and what callers asked lately; raises Refused."""
         self._say(f"{self._kept.candidate} is ready; asking it golden examples and bad requests")
-        scene, address = self._scene, self._traffic.state.tag_addresses[CANDIDATE]
-        mint = minter(scene.environment.release_identity, scene.credentials)
-        with Calls(self._traffic.state.address, mint) as calls:
-            examined = examine(calls, address, scene.store, self._wanted.version)
-            ...
+        cold_start = read_cold_start(self._scene.reads, self._kept.candidate, self._wait)
+        self._keep(cold_start_ms=cold_start.total_ms if cold_start else None)
+        with self._calls() as calls:
+            address = self._traffic.state.tag_addresses[CANDIDATE]
+            examined = examine(calls, address, self._scene.store, self._wanted.version)
+            self._keep(examined=examined._asdict() | {"heading": None})
+            if examined.heading:
+                raise Refused(examined.heading, examined.faults)
+            if self._is_compared:
+                self._replay(calls, self._ask().instances)
 
-    def _ask(self) -> Checks:
-        """Fix what the judge asks, by what the stable revision answered in the hours before."""
+    def _calls(self) -> Calls:
+        scene = self._scene
+        return Calls(self._traffic.state.address, minter(scene.environment.release_identity, scene.credentials))
+
+    def _replay(self, calls: Calls, instances: Sequence[Recorded]) -> None:
+        """Send recent instances to both revisions; raises Refused."""
+        self._say(f"replaying up to {len(instances)} recent instances to both revisions")
+        result = self._send_to_both(calls, instances)
+        reasons = judge_replay(result, self._wanted.goals.rollout.disagreement)
+        held = "failed" if reasons else "held" if result.compared.asked else "nothing"
+        self._keep(replay=_as_json(result), replayed=held)
+        if reasons:
+            raise Refused(Refusal.REPLAY, reasons)
+
+    def _send_to_both(self, calls: Calls, instances: Sequence[Recorded]) -> Replayed:
+        addresses, slices = self._traffic.state.tag_addresses, self._wanted.goals.slices
+        versions = read_versions(self._scene.store, self._stable_version(), self._wanted.version)
+        return replay(calls, addresses[STABLE], addresses[CANDIDATE], versions, instances, slices)
+
+    def _shadow(self, minutes: float) -> Sequence[str]:
+        """Send the candidate what callers send to the stable revision, as it comes in; return what it came to."""
+        if not self._is_compared:
+            return ["no release answers yet, so nobody sends anything"]
+        results, since, until = list[Replayed](), _now(), _now() + timedelta(minutes=minutes)
+        with self._calls() as calls:
+            while since < until:
+                self._wait(min(self._wanted.look_seconds, (until - since).total_seconds() + 1))
+                self._traffic.check()
+                now = _now()
+                found = before(self._scene.reads, self._watched, now, hours=(now - since) / timedelta(hours=1))
+                if isinstance(found, Before):
+                    results, since = [*results, self._send_to_both(calls, found.instances)], now
+                    self._keep(replay=_as_json(joined(results)))
+        result = joined(results)
+        self._say(f"{result.compared.differing} of {result.compared.asked} answers differ")
+        return judge_replay(result, self._wanted.goals.rollout.disagreement) or ["nothing spoke against it"]
+
+    def _ask(self) -> Before:
+        """Fix what the judge asks, by what the stable revision answered in the hours before; return that."""
         content = read_whole(self._scene.store, self._wanted.version, REFERENCE)
         if content is None:
             name = f"{self._manifest.model} {self._manifest.version}"
             raise VerifyFailed(f"{REFERENCE} of {name} is not what was published.")
-        goals, private = self._wanted.goals, self._watched.private
+        earlier, goals, private = self._before(), self._wanted.goals, self._watched.private
         checks = make_checks(
             self._manifest.signature,
-            self._before().answers,
+            earlier.answers,
             goals.rollout,
             goals.serving,
             [column for column in goals.slices if column not in private],
             Reference.model_validate_json(content),
         )
         self._keep(checks=checks)
-        return checks
+        return earlier
 
     def _before(self) -> Before:
         """Return what was asked and answered lately; nothing where that cannot be read in time."""
@@ -221,10 +268,8 @@ class Course:
     @property
     def _watched(self) -> Watched:
         """What is looked at; features that either version's records do not show as they are count as private."""
-        environment, model = self._scene.environment, self._manifest.model
-        manifests = [self._manifest]
-        if self._is_compared and self._stable.version is not None:
-            manifests.append(read_version(self._scene.store, model, self._stable.version).manifest)
+        environment = self._scene.environment
+        manifests = [self._manifest, *([self._stable_version().manifest] if self._is_compared else [])]
         return Watched(
             project=environment.project,
             region=environment.region,
@@ -261,7 +306,10 @@ class Course:
 
     def _watch(self, percent: int) -> Sequence[str]:
         """Look until the judge lets the candidate go on, and return why; raises Refused where it does not."""
-        checks = self._kept.checks or self._ask()
+        if self._kept.checks is None:
+            self._ask()
+        checks = self._kept.checks
+        assert checks is not None  # noqa: S101 - just asked
         watch = Watch(self._scene.reads, self._watched, self._kept.position or self._traffic.state.updated)
         while True:
             look = self._look(watch)
@@ -390,6 +438,19 @@ class Course:
 
     def _say(self, text: str) -> None:
         self._scene.view.say(self._manifest.model, text)
+
+
+def _as_json(result: Replayed) -> Mapping[str, Any]:
+    """Return a replay as it is kept and shown: named tuples become objects."""
+    return {name: _plain(value) for name, value in result._asdict().items()}
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "_asdict"):
+        return {name: _plain(one) for name, one in value._asdict().items()}
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def new_id() -> str:

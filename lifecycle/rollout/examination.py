@@ -14,6 +14,7 @@ from function.store import Store
 from lifecycle.pinning import read_whole
 from lifecycle.rollout.calls import JSON, Called, Calls, Spent
 from lifecycle.rollout.reads import NotRead, Reads, quoted
+from lifecycle.rollout.refusals import Refusal
 from lifecycle.versions import Version
 
 # A version's load replays its golden examples together, too: another number of rows may change the last bits.
@@ -55,7 +56,7 @@ class Examined(NamedTuple):
     golden: int  # examples that were compared
     bodies: tuple[str, ...]  # names of the wrong ones that were sent
     golden_ms: float  # of the last batch of golden examples, and so without what a first call costs
-    cold_start: ColdStart | None = None
+    heading: Refusal | None = None  # what the first fault is about
 
 
 def examine(calls: Calls, address: str, store: Store, version: Version) -> Examined:
@@ -64,17 +65,16 @@ def examine(calls: Calls, address: str, store: Store, version: Version) -> Exami
     It ends early rather than let a third call fail.
     """
     course = _Course(calls, address, version)
+    signature = version.manifest.signature
     content = read_whole(store, version, GOLDEN)
+    examples = [] if content is None else read_golden(content)
+    course.ask(Refusal.OTHER_VERSION, course.identify)
     if content is None:
         course.faults.append(f"{GOLDEN} of {_name(version)} is not what was published")
-    examples = [] if content is None else read_golden(content)
-    try:
-        course.identify()
-        course.replay(examples)
-        course.provoke(bad_bodies(version.manifest.signature, _example(examples, version.manifest.signature)))
-    except Spent as spent:
-        course.faults.append(str(spent))
-    return Examined(tuple(course.faults), course.golden, tuple(course.bodies), course.golden_ms)
+    course.ask(Refusal.GOLDEN, lambda: course.replay(examples))
+    bodies = bad_bodies(signature, _example(examples, signature))
+    course.ask(Refusal.BAD_BODIES, lambda: course.provoke(bodies))
+    return Examined(tuple(course.faults), course.golden, tuple(course.bodies), course.golden_ms, course.heading)
 
 
 def read_cold_start(reads: Reads, revision: str, wait: Callable[[float], None] = time.sleep) -> ColdStart | None:
@@ -145,6 +145,16 @@ class _Course:
         self.bodies: list[str] = []
         self.golden = 0
         self.golden_ms = 0.0
+        self.heading: Refusal | None = None
+
+    def ask(self, about: Refusal, questions: Callable[[], None]) -> None:
+        """Ask until calls have failed as often as they may; note what the first fault of all was about."""
+        try:
+            questions()
+        except Spent as spent:
+            self.faults += [] if str(spent) in self.faults else [str(spent)]
+        if self.faults and self.heading is None:
+            self.heading = about
 
     def identify(self) -> None:
         """Ask which version answers, and with which engine."""

@@ -7,6 +7,7 @@ to traffic is held to what was seen of it (cloud_run.py), whatever clocks and pr
 import contextlib
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +18,11 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from function.store import Conflict, NotFound, Store, StoreError
-from lifecycle.errors import Overtaken, VerifyFailed
+from lifecycle.errors import LifecycleError, Overtaken, VerifyFailed
 
 LEASE = "rollout.json"
 LASTS = timedelta(seconds=60)  # since it was last renewed
+RENEWAL_SECONDS = 15.0  # a revision may take minutes to become ready, and nothing else is done meanwhile
 PROCESSES = Path("/proc")
 
 
@@ -58,24 +60,27 @@ class Lease:
         if record.holder and not record.holder.is_over:
             raise _held(model, record.holder)
         self._holder = _this_process(who)
+        self._lock = threading.Lock()
         self.state: dict[str, Any] | None = None  # what was kept, by the one before too; None where nothing is left
         self._write(record.state)
 
     def renew(self) -> None:
         """Hold on for another minute; raises Overtaken where somebody else has taken it, StoreError."""
-        self._write(self.state)
+        with self._lock:
+            self._write(self.state)
 
-    def keep(self, state: dict[str, Any]) -> None:
+    def keep(self, state: dict[str, Any] | None) -> None:
         """Hold on, and keep a state for who comes next; raises Overtaken, StoreError."""
-        self._write(state)
+        with self._lock:
+            self._write(state)
 
     def forget(self) -> None:
         """Hold on, and keep nothing: the release has ended; raises Overtaken, StoreError."""
-        self._write(None)
+        self.keep(None)
 
     def give_back(self) -> None:
         """Let others have it at once; what was kept stays. One that cannot be given back runs out by itself."""
-        with contextlib.suppress(StoreError):  # a Conflict: somebody else has taken it, and it is theirs
+        with self._lock, contextlib.suppress(StoreError):  # a Conflict: somebody else has taken it, and it is theirs
             self._store.replace(_key(self._model), _json(None, self.state), self._generation)
 
     def _write(self, state: dict[str, Any] | None) -> None:
@@ -97,12 +102,25 @@ class Lease:
 
 @contextmanager
 def hold(store: Store, model: str, who: str) -> Iterator[Lease]:
-    """Hold the lease of a model while the block runs; raises Overtaken with who has it and for how long, StoreError."""
-    lease = Lease(store, model, who)
+    """Hold the lease of a model while the block runs; raises Overtaken with who has it and for how long, StoreError.
+
+    It is renewed in the background. Where somebody else took it all the same, the next `keep` says so.
+    """
+    lease, ended = Lease(store, model, who), threading.Event()
+    renewal = threading.Thread(target=_renew, args=(lease, ended), daemon=True)
+    renewal.start()
     try:
         yield lease
     finally:
+        ended.set()
+        renewal.join()
         lease.give_back()
+
+
+def _renew(lease: Lease, ended: threading.Event) -> None:
+    while not ended.wait(RENEWAL_SECONDS):
+        with contextlib.suppress(StoreError, LifecycleError):
+            lease.renew()
 
 
 def holder_of(store: Store, model: str) -> Holder | None:
