@@ -7,9 +7,8 @@ import hcl2
 from lark.exceptions import LarkError
 
 from lifecycle.errors import Missing, RecipeInvalid
-from lifecycle.recipe import ROOT
 
-FOLDER = ROOT / "infra"
+FOLDER = Path(__file__).resolve().parent.parent / "infra"  # the recipe knows the root too, and brings pandas
 NEEDED = ("project", "region", "prefix", "model_bucket")
 
 

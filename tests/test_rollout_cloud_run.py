@@ -12,7 +12,6 @@ from google.cloud import run_v2
 
 from lifecycle import google_apis
 from lifecycle.errors import CloudFailed, LifecycleError, Missing, NotReleasable, Overtaken
-from lifecycle.rollout import cloud_run
 from lifecycle.rollout.cloud_run import CANDIDATE, PREVIOUS, STABLE, Endpoint, Share, State
 from tests.cloud import CloudDouble
 from tests.cloud.api import run_client
@@ -61,8 +60,8 @@ def endpoint(cloud: CloudDouble) -> Iterator[Endpoint]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everything give up soon."""
-    monkeypatch.setattr(cloud_run, "PATIENCE_SECONDS", 1.5)
-    monkeypatch.setattr(cloud_run, "CALL_SECONDS", 0.5)
+    monkeypatch.setattr(google_apis, "PATIENCE_SECONDS", 1.5)
+    monkeypatch.setattr(google_apis, "CALL_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -299,7 +298,7 @@ def test_a_change_that_comes_late_is_not_made_twice(
     change: str, cloud: CloudDouble, endpoint: Endpoint, released: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that was given up and is carried out later meets the etag of the one that took its place."""
-    monkeypatch.setattr(cloud_run, "CALL_SECONDS", 0.3)
+    monkeypatch.setattr(google_apis, "CALL_SECONDS", 0.3)
     cloud.faults.add("delay", method=PATCH, seconds=0.8)
     made = len(revisions(cloud))
     state = CHANGES[change](cloud, endpoint, released)

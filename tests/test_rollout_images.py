@@ -16,7 +16,6 @@ from google.auth.credentials import AnonymousCredentials
 from function.contract import Pin
 from lifecycle import google_apis
 from lifecycle.errors import CloudFailed, NotReleasable
-from lifecycle.rollout import images
 from lifecycle.rollout.images import find_image, keep_image, tag_of
 from tests.cloud import CloudDouble
 from tests.cloud.artifactregistry.images import copy_function
@@ -158,7 +157,7 @@ def test_faults_that_pass_are_passed_over(fault: str, registry: CloudDouble) -> 
 
 def test_a_fault_that_stays_is_reported(registry: CloudDouble, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the stated time, the error says what was tried and what Google answered."""
-    monkeypatch.setattr(images, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(google_apis, "PATIENCE_SECONDS", 0.5)
     registry.faults.add("status", status=503, times=None)
     with pytest.raises(CloudFailed, match=f"Reading the tag v1-a of {REPOSITORY}") as failed:
         find_image(PLACE, MODEL, "v1-a", OWNER)

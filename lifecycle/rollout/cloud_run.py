@@ -14,6 +14,7 @@ from google.auth.credentials import Credentials
 from google.cloud import run_v2
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from lifecycle import google_apis
 from lifecycle.environment import Environment
 from lifecycle.errors import CloudFailed, Missing, NotReleasable, Overtaken
 from lifecycle.google_apis import client_options, explained, is_transient, patiently
@@ -22,8 +23,6 @@ STABLE, CANDIDATE, PREVIOUS = "stable", "candidate", "previous"
 TAGS = frozenset({STABLE, CANDIDATE, PREVIOUS})  # a release's own; it leaves those of others where they are
 MODEL, VERSION = "model", "version"  # the template's labels
 
-CALL_SECONDS = 30.0  # one call
-PATIENCE_SECONDS = 120.0  # a call that is repeated, because it gets no answer or one that passes
 SETTLE_SECONDS = 900.0  # a change: its revision may load for four minutes, after its image was pulled
 
 BY_NAME = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
@@ -133,7 +132,7 @@ class Endpoint:
     def read(self) -> State:
         """Return the service as it is; raises NotReleasable where it is not there, CloudFailed."""
         with self._explained("Reading"):
-            return _state(patiently(PATIENCE_SECONDS)(self._get)())
+            return _state(patiently()(self._get)())
 
     def unchanged(self, seen: State) -> State:
         """Return the service as it is now; raises Overtaken where its image, labels or traffic were changed."""
@@ -146,8 +145,8 @@ class Endpoint:
         full = f"{self.name}/revisions/{name}"
         with self._explained(f"Reading the revision {name} of"):
             try:
-                found = patiently(PATIENCE_SECONDS)(self._revisions.get_revision)(
-                    name=full, retry=None, timeout=CALL_SECONDS
+                found = patiently()(self._revisions.get_revision)(
+                    name=full, retry=None, timeout=google_apis.CALL_SECONDS
                 )
             except NotFound as error:
                 raise Missing(f"There is no revision {name} of {self.name}: {error.message}") from error
@@ -199,7 +198,7 @@ class Endpoint:
 
         with self._explained("Updating"):
             # A conflict is worth another look: Cloud Run's own progress moves the etag, too.
-            again = patiently(PATIENCE_SECONDS).with_predicate(lambda error: is_transient(error) or _is_conflict(error))
+            again = patiently().with_predicate(lambda error: is_transient(error) or _is_conflict(error))
             again(attempt)()
         return self._settled()
 
@@ -209,7 +208,7 @@ class Endpoint:
         self._services.update_service(
             request=run_v2.UpdateServiceRequest(service=wish.update(service), update_mask=FieldMask(paths=wish.mask)),
             retry=None,
-            timeout=CALL_SECONDS,
+            timeout=google_apis.CALL_SECONDS,
         )
 
     def _settled(self) -> State:
@@ -235,7 +234,7 @@ class Endpoint:
 
     def _get(self) -> run_v2.Service:
         try:
-            return self._services.get_service(name=self.name, retry=None, timeout=CALL_SECONDS)
+            return self._services.get_service(name=self.name, retry=None, timeout=google_apis.CALL_SECONDS)
         except NotFound as error:
             where = f"infra/{self._environment.name}.tfvars"
             text = f"There is no service {self.name}: name {self._model} in `models` of {where} and apply it."

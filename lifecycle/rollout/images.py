@@ -13,9 +13,8 @@ from lifecycle.environment import Environment
 from lifecycle.errors import NotReleasable
 from lifecycle.google_apis import explained, patiently
 from lifecycle.pinning import PIN
-from lifecycle.recipe import ROOT
 
-PATIENCE_SECONDS = 120.0  # a call that is repeated, because it gets no answer or one that passes
+ROOT = Path(__file__).resolve().parent.parent.parent
 SERVED = "served"  # begins the tags of images that clean-up keeps (infra/registry.tf)
 CODE = ("function", "requirements.txt")  # what goes into an image, beside the pin
 NOT_CODE = frozenset({"__pycache__", PIN, BLOBS})
@@ -113,7 +112,7 @@ class _Registry:
         remedy = f"`terraform apply` grants roles/artifactregistry.repoAdmin on the repository to {self._identity}."
         with explained(f"{doing} {self._package}", remedy):
             try:
-                return patiently(PATIENCE_SECONDS)(request.execute)()
+                return patiently()(request.execute)()
             except HttpError as error:
                 if error.resp.status in EXPECTED:
                     raise EXPECTED[error.resp.status](error.reason) from error

@@ -36,6 +36,8 @@ ACTING = {
     "run.projects.locations.services.create": ("template", "serviceAccount"),
     "run.projects.locations.services.patch": ("template", "serviceAccount"),
 }
+# The API that holds the policies, where it is another one.
+POLICIES_OF = {"iamcredentials.googleapis.com": "iam.googleapis.com"}
 TYPES = {"buckets": "Bucket", "objects": "Object", "secrets": "Secret", "services": "Service", "topics": "Topic"}
 RESOURCE = re.compile(r"//([^/]+)/(.*)", re.DOTALL)
 BASIC_GROUPS = {"projectEditor": "roles/editor", "projectOwner": "roles/owner", "projectViewer": "roles/viewer"}
@@ -91,7 +93,7 @@ def _needs(project: Project, call: Call, is_live: Callable[[str, str], bool]) ->
     if call.document.host != STORAGE:
         name = project.canonical(call.name, call.document.host)
         above = name.rpartition("/")[0] if call.method.action in OF_PARENT else name
-        yield permission, f"//{call.document.host}/{above}"
+        yield permission, f"//{POLICIES_OF.get(call.document.host, call.document.host)}/{above}"
         return
     if "upload_id" in call.query:
         return  # the address of an upload under way is itself the permission to go on

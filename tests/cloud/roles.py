@@ -74,6 +74,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/iam.securityReviewer": ("*.getIamPolicy", "*.list"),
     "roles/iam.serviceAccountAdmin": _of("iam.serviceAccounts", "create", "delete", "disable", "enable", *READ)
     + _of("iam.serviceAccounts", "getIamPolicy", "setIamPolicy", "update"),
+    "roles/iam.serviceAccountOpenIdTokenCreator": ("iam.serviceAccounts.getOpenIdToken",),
     "roles/iam.serviceAccountTokenCreator": _of(
         "iam.serviceAccounts", "get", "getAccessToken", "getOpenIdToken", "implicitDelegation", "list", "sign*"
     ),
@@ -151,6 +152,8 @@ EXCEPTIONS = {
     "cloudbuild.triggers.delete": "cloudbuild.builds.update",
     "cloudbuild.triggers.run": "cloudbuild.builds.create",
     "iam.serviceAccounts.signBlob": "iam.serviceAccounts.signBlob",
+    "iamcredentials.serviceAccounts.generateAccessToken": "iam.serviceAccounts.getAccessToken",
+    "iamcredentials.serviceAccounts.generateIdToken": "iam.serviceAccounts.getOpenIdToken",
     "logging.entries.list": "logging.logEntries.list",
     "logging.entries.write": "logging.logEntries.create",
     "monitoring.v1.query": "monitoring.timeSeries.list",
