@@ -12,7 +12,7 @@ from function.store import Store, StoreError
 from lifecycle import console
 from lifecycle.card import describe_engine
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
-from lifecycle.options import ModelName, in_store
+from lifecycle.options import ModelName, as_json, in_environment, in_store
 from lifecycle.pinning import bake, pin_of, read_whole, write_pin
 from lifecycle.versions import (
     CHAMPION,
@@ -177,11 +177,58 @@ def pin(name: str, version: str | None, out: Path, bake: bool | None, store: Sto
         console.say(f"{name} {found.manifest.version} is pinned by {file}{beside}")
 
 
+@cli.command()
+@click.argument("name", type=ModelName(), required=False)
+@click.argument("version", required=False)
+@click.option("--changed", is_flag=True, help="Every model of the environment whose image or configuration changed")
+@click.option("--image", help="Another image than that of this checkout's code, by its digest: NAME@sha256:...")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Minutes a step, instead of model.yaml's")
+@click.option("--every", type=click.FloatRange(min=0.2), default=20.0, show_default=True, help="Seconds between looks")
+@click.option(
+    "--shadow", type=click.FloatRange(min=0, min_open=True), help="Stay at 0 %, and replay for so many minutes"
+)
+@click.option("--again", is_flag=True, help="Although it was refused or rolled back before")
+@in_environment
+@as_json
+def rollout(
+    name: str | None,
+    version: str | None,
+    changed: bool,
+    image: str | None,
+    minutes: float | None,
+    every: float,
+    shadow: float | None,
+    again: bool,
+    environment: str,
+    as_json: bool,
+) -> int:
+    """Release VERSION of a model by the judge: without one, the challenger, else the champion."""
+    from lifecycle.rollout import verbs
+    from lifecycle.rollout.release import Options
+
+    if changed == (name is not None):
+        raise click.UsageError("Say which model, or --changed for all that the environment serves.")
+    options = Options(image, minutes, every, again, shadow)
+    return verbs.rollout(environment, None if name is None else {name: version}, options, as_json=as_json)
+
+
+@cli.command()
+@click.argument("name", type=ModelName())
+@click.option("--to", type=int, help="A version that served before, instead of the one before this")
+@in_environment
+@as_json
+def rollback(name: str, to: int | None, environment: str, as_json: bool) -> None:
+    """Take the last release back: all traffic to the revision before it, at once. Safe to repeat."""
+    from lifecycle.rollout import verbs
+
+    verbs.rollback(environment, name, to, as_json=as_json)
+
+
 def main() -> int:
     """Run the command line; return its exit code."""
     as_json = "--json" in sys.argv
     try:
-        cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False)
     except click.Abort:
         return 130
     except click.ClickException as error:
@@ -196,7 +243,7 @@ def main() -> int:
     except LifecycleError as error:
         console.fail(error, as_json)
         return error.exit_code
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _show_made(made: Any, store: Store, as_json: bool) -> None:

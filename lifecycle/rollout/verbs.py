@@ -1,4 +1,4 @@
-"""The verbs that release: rollout and rollback, as a command line."""
+"""The verbs rollout and rollback: of several models side by side, interruptible, shown to people and machines."""
 
 import signal
 import threading
@@ -8,15 +8,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
 
-import click
-
 from function.store import StoreError, open_store
 from lifecycle import console
 from lifecycle.environment import read_environment
-from lifecycle.errors import LifecycleError, Missing, NotReleasable, Rejected, StoreFailed
+from lifecycle.errors import LifecycleError, Missing, StoreFailed
 from lifecycle.google_apis import release_credentials
-from lifecycle.options import ModelName, as_json, in_environment, whoever
-from lifecycle.rollout.refusals import RUNBOOK, anchor
+from lifecycle.options import whoever
+from lifecycle.rollout.refusals import Refusal, as_error
 from lifecycle.rollout.release import Options, Place, roll_back, roll_out
 from lifecycle.rollout.verdict import AGAINST, Verdict, page, summary
 from lifecycle.rollout.view import View, open_view
@@ -30,51 +28,23 @@ class Ended(NamedTuple):
     error: LifecycleError | None = None
 
 
-@click.command()
-@click.argument("name", type=ModelName(), required=False)
-@click.argument("version", required=False)
-@click.option("--changed", is_flag=True, help="Every model of the environment whose image or configuration changed")
-@click.option("--image", help="Another image than that of this checkout's code, by its digest: NAME@sha256:...")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Minutes a step, instead of model.yaml's")
-@click.option("--every", type=click.FloatRange(min=0.2), default=20.0, show_default=True, help="Seconds between looks")
-@click.option(
-    "--shadow", type=click.FloatRange(min=0, min_open=True), help="Stay at 0 %, and replay for so many minutes"
-)
-@click.option("--again", is_flag=True, help="Although it was refused or rolled back before")
-@in_environment
-@as_json
-def rollout(
-    name: str | None,
-    version: str | None,
-    changed: bool,
-    image: str | None,
-    minutes: float | None,
-    every: float,
-    shadow: float | None,
-    again: bool,
-    environment: str,
-    as_json: bool,
-) -> None:
-    """Release VERSION of a model by the judge: the challenger, else the champion, unless you say which."""
-    if changed == (name is not None):
-        raise click.UsageError("Say which model, or --changed for all that the environment serves.")
-    options = Options(image, minutes, every, again, shadow)
+def rollout(environment: str, wanted: Mapping[str, str | None] | None, options: Options, *, as_json: bool) -> int:
+    """Release versions by model, or what changed of every model; show what became of it, and return the exit code."""
     place = _place(environment)
-    wanted = {name: version} if name else dict.fromkeys(sorted(place.environment.models))
+    models = dict.fromkeys(sorted(place.environment.models)) if wanted is None else wanted
     with open_view() as view, _interruptible(view) as stop:
-        ended = release_all(place, wanted, options, view, stop)
-    _show(ended, as_json, several=changed)
-    _check(ended, several=changed)
+        ended = release_all(place, models, options, view, stop)
+    if as_json:
+        shown = [_json(one) for one in ended]
+        console.emit(shown if wanted is None else shown[0])
+    else:
+        _show(ended)
+    return next((code for one in ended if (code := _code(one, alone=wanted is not None))), 0)
 
 
-@click.command()
-@click.argument("name", type=ModelName())
-@click.option("--to", type=int, help="A version that served before, instead of the one before this")
-@in_environment
-@as_json
-def rollback(name: str, to: int | None, environment: str, as_json: bool) -> None:
-    """Take the last release back: all traffic to the revision before it, at once. Safe to repeat."""
-    back = roll_back(_place(environment), name, to)
+def rollback(environment: str, model: str, to: int | None, *, as_json: bool) -> None:
+    """Take the last release of a model back, and show what answers now."""
+    back = roll_back(_place(environment), model, to)
     if as_json:
         console.emit(back._asdict())
         return
@@ -82,9 +52,7 @@ def rollback(name: str, to: int | None, environment: str, as_json: bool) -> None
     if back.instead_of:
         console.say(f"{answers} answers everything again, instead of {back.instead_of}")
     else:
-        console.say(
-            f"There is no release to be taken back: {answers} answers everything. To go back further: --to VERSION"
-        )
+        console.say(f"There is no release to be taken back: {answers} answers everything. To go further: --to VERSION")
 
 
 def release_all(
@@ -127,38 +95,39 @@ def _interruptible(view: View) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _show(ended: Sequence[Ended], as_json: bool, *, several: bool) -> None:
-    """Print what became of every model, errors too where there are several."""
-    if as_json:
-        shown = [_json(one) for one in ended]
-        console.emit(shown if several else shown[0])
-        return
+def _show(ended: Sequence[Ended]) -> None:
+    """Print what became of every model."""
     for one in ended:
         if one.verdict is not None:
             console.markdown(page(one.verdict))
-            console.say(summary(one.verdict))
-        elif one.error is None:
+        error = _error(one)
+        if error is not None:
+            console.warn(str(error))
+        elif one.verdict is None:
             console.say(f"{one.model}: nothing to do, what is to be released answers everything already")
-        elif several:
-            console.warn(f"{one.model}: {one.error}")
 
 
 def _json(one: Ended) -> dict[str, Any]:
-    if one.error is not None:
-        return {"model": one.model, "error": {"message": one.error.message, "reasons": one.error.reasons}}
-    return {"model": one.model, "verdict": one.verdict.model_dump(mode="json") if one.verdict else None}
+    error = _error(one)
+    return {
+        "model": one.model,
+        "verdict": one.verdict.model_dump(mode="json") if one.verdict else None,
+        "error": {"message": error.message, "reasons": error.reasons} if error else None,
+    }
 
 
-def _check(ended: Sequence[Ended], *, several: bool) -> None:
-    """Raise what ends the verb: the first error, else the first release that did not go through.
+def _error(one: Ended) -> LifecycleError | None:
+    """Return what a release ended with, where it did not go through."""
+    verdict = one.verdict
+    if verdict is None or verdict.outcome not in (*AGAINST, "interrupted"):
+        return one.error
+    if verdict.outcome == "interrupted":
+        return LifecycleError(summary(verdict), [*verdict.reasons, "what to do: run it again"])
+    heading = next(refusal for refusal in Refusal if refusal.heading == verdict.heading)
+    return as_error(heading, summary(verdict), verdict.reasons)
 
-    A challenger that was refused before ends a delivery of everything no more: it is said, and nothing has changed.
-    """
-    for one in ended:
-        if one.error is not None and not (several and isinstance(one.error, NotReleasable | Missing)):
-            raise one.error
-    for one in ended:
-        if one.verdict is not None and one.verdict.outcome in (*AGAINST, "interrupted"):
-            kind = Rejected if one.verdict.outcome in AGAINST else LifecycleError
-            where = f"what to do: {RUNBOOK}#{anchor(one.verdict.heading)}" if one.verdict.heading else "run it again"
-            raise kind(summary(one.verdict), [*one.verdict.reasons, where])
+
+def _code(one: Ended, *, alone: bool) -> int:
+    """Return the exit code for one model; of several, one that has no version yet holds up none of the others."""
+    error = _error(one)
+    return 0 if error is None or (not alone and isinstance(error, Missing)) else error.exit_code
