@@ -155,8 +155,8 @@ class Endpoint:
     def revisions(self) -> list[Revision]:
         """Return every revision that there is and that could serve; raises CloudFailed."""
         with self._explained("Listing the revisions of"):
-            found = patiently(PATIENCE_SECONDS)(self._revisions.list_revisions)(
-                parent=self.name, retry=None, timeout=CALL_SECONDS
+            found = patiently()(self._revisions.list_revisions)(
+                parent=self.name, retry=None, timeout=google_apis.CALL_SECONDS
             )
             return [one for one in map(_revision, found) if one.ready]
 
