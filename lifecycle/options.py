@@ -14,7 +14,7 @@ from lifecycle.versions import check_name
 
 DEFAULT_STORE = Path(__file__).resolve().parent.parent / "build" / "store"
 
-Verb = Callable[..., None]
+Verb = Callable[..., Any]
 
 
 class StoreUrl(click.ParamType[Store]):
