@@ -136,16 +136,26 @@ def _storage_name(bucket: str, name: str | None) -> str:
 
 
 def _acting(project: Project, call: Call) -> str | None:
+    """Return the account that a resource will act as, with what a patch leaves alone as it is."""
     path = ACTING.get(call.method.id)
     if path is None or (call.method.action == "patch" and path[0] not in call.body):
         return None
     value: Any = call.body
+    if (mask := call.query.get("updateMask")) and not _names(mask, path):
+        value = project.resources(call.method.id.rpartition(".")[0]).get(call.name)
     for field in path:
         value = (value or {}).get(field)
     if not value and call.document.host != "run.googleapis.com":
         return None
     email = (value or f"{project.number}-compute@developer.gserviceaccount.com").rpartition("/")[2]
     return f"//iam.googleapis.com/projects/{project.id}/serviceAccounts/{email}"
+
+
+def _names(mask: str, path: tuple[str, ...]) -> bool:
+    """Tell whether a mask names a field, or what it lies in; its words may be spelled in either way."""
+    wanted = ".".join(path).lower()
+    chosen = (one.replace("_", "").lower() for one in mask.split(","))
+    return any(wanted == one or wanted.startswith(f"{one}.") for one in chosen)
 
 
 def _policies(project: Project, resource: str) -> Iterator[Json]:
