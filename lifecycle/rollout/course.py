@@ -3,15 +3,16 @@
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from google.auth.credentials import Credentials
 
 from function.contract import REFERENCE, Shape
-from function.store import Store
+from function.store import Store, StoreError
 from lifecycle.environment import Environment
-from lifecycle.errors import Overtaken, VerifyFailed
+from lifecycle.errors import CloudFailed, LifecycleError, Overtaken, VerifyFailed
 from lifecycle.pinning import read_whole
 from lifecycle.recipe import Rollout, Serving
 from lifecycle.reference import Reference
@@ -115,11 +116,19 @@ class Course:
         self._traffic = Traffic(scene.endpoint, state, scene.store, model, rollout, scene.who)
 
     def run(self) -> Verdict:
-        """Go through with it, and return what became of it; raises Overtaken, CloudFailed, StoreError."""
+        """Go through with it, and return what became of it; raises Overtaken, CloudFailed, StoreError.
+
+        Where a service that it needs fails for long, the traffic goes back first, as far as that can still be done.
+        """
         try:
             return self._go()
         except Overtaken as error:
             self._conclude("overtaken", [error.message, *error.reasons], Refusal.MOVED)
+            raise
+        except (CloudFailed, StoreError) as error:
+            with suppress(LifecycleError, StoreError):
+                self._take_back(error.message)
+                self._conclude("interrupted", [error.message])
             raise
 
     def _go(self) -> Verdict:
