@@ -132,6 +132,7 @@ class Rollout(Part):
 
     steps: tuple[int, ...] = (5, 25, 50, 100)
     minutes_per_step: float = Field(default=15, gt=0)
+    disagreement: float = Field(default=0.1, ge=0, le=1)
 
     @field_validator("steps")
     @classmethod
