@@ -132,6 +132,7 @@ class Rollout(Part):
 
     steps: tuple[int, ...] = (5, 25, 50, 100)
     minutes_per_step: float = Field(default=15, gt=0)
+    disagreement: float = Field(default=0.1, ge=0, le=1)
     requests: int = Field(default=100, ge=1)
     false_rollbacks: float = Field(default=0.01, gt=0, le=0.2)
     slower: float = Field(default=1.1, ge=1, le=100)

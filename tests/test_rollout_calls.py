@@ -13,14 +13,10 @@ import urllib3.util.connection
 from google.auth.credentials import AnonymousCredentials
 
 from function.contract import CHECK_AGENT
-from function.store import FileStore
 from lifecycle.errors import CloudFailed
 from lifecycle.rollout import calls as calling
 from lifecycle.rollout.calls import Calls, Spent, minter
-from lifecycle.versions import Version
-from tests.cloud import CloudDouble
 from tests.cloud.oauth import OWNER, identity_token
-from tests.endpoints import Endpoint
 
 
 class Minted:
@@ -85,30 +81,6 @@ def answered(status: int) -> bytes:
     return f"HTTP/1.1 {status} Whatever\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode()
 
 
-def test_a_private_service_and_its_tags_answer(
-    store: FileStore, published: Callable[[str], Version], tmp_path: Path
-) -> None:
-    """Signed for the service's own address, calls are let in there and at its tags, and the log names their agent."""
-    with CloudDouble(seed=1) as cloud:
-        endpoint = Endpoint(cloud, tmp_path, store.url, "binary", private=True)
-        revision = endpoint.deploy(published("binary"))
-        endpoint.split({revision: 100}, {"candidate": revision})
-        mint = Minted()
-        with Calls(endpoint.url, mint) as calls:
-            for address in (endpoint.url, endpoint.tags["candidate"]):
-                assert json.loads(calls.get(f"{address}/model").content)["model"] == "binary"
-                assert calls.post(f"{address}/predict", b"{}").status == 422
-        assert mint.audiences == [endpoint.url]
-        with Calls("https://another.example.com", mint) as calls:
-            assert calls.get(f"{endpoint.url}/model").status == 401
-        agents = {
-            entry["httpRequest"]["userAgent"]
-            for entry in cloud.signals.entries.find('log_id("run.googleapis.com/requests")')
-        }
-    assert len(agents) == 1
-    assert agents.pop().startswith(CHECK_AGENT)
-
-
 @pytest.mark.parametrize(("seconds", "minted"), [(3600, 1), (299, 3)], ids=["fresh", "about-to-expire"])
 def test_a_token_is_renewed_in_time(listen: Callable[[bytes], Listener], seconds: int, minted: int) -> None:
     """A token is used again until a few minutes before it expires."""
@@ -118,6 +90,14 @@ def test_a_token_is_renewed_in_time(listen: Callable[[bytes], Listener], seconds
         for _ in range(3):
             assert calls.get(server.url).status == 200
     assert mint.audiences == ["a"] * minted
+
+
+def test_calls_say_that_they_check(listen: Callable[[bytes], Listener]) -> None:
+    """The agent is the one that the function and looks know checks by."""
+    server = listen(answered(200))
+    with Calls("a", Minted()) as calls:
+        calls.get(server.url)
+    assert f"user-agent: {CHECK_AGENT}/1" in server.requests[0].lower()
 
 
 def test_a_netrc_does_not_sign(

@@ -15,8 +15,7 @@ from starlette.testclient import TestClient
 from function.contract import GOLDEN
 from function.model import read_golden
 from function.store import FileStore
-from lifecycle.pinning import write_pin
-from lifecycle.rollout.calls import Calls
+from lifecycle.rollout.calls import Called, Calls
 from lifecycle.rollout.examination import BadBody, ColdStart, Examined, bad_bodies, examine, read_cold_start
 from lifecycle.rollout.reads import Reads
 from lifecycle.versions import Version
@@ -122,14 +121,32 @@ def test_a_good_version_passes(twisted: Twisted, store: FileStore, published: Ca
     assert found.golden_ms > 0
 
 
-@pytest.mark.parametrize("name", ["multiclass", "regression", "several-classes", "chained-classes", "text"])
+class Direct:
+    """Calls without a network between."""
+
+    def __init__(self, client: TestClient) -> None:
+        self._client = client
+
+    def get(self, url: str) -> Called:
+        """Ask the application."""
+        return self._called(self._client.get(url))
+
+    def post(self, url: str, body: bytes, media_type: str = "application/json") -> Called:
+        """Ask the application."""
+        return self._called(self._client.post(url, content=body, headers={"content-type": media_type}))
+
+    def _called(self, answer: Any) -> Called:
+        return Called(answer.status_code, answer.content, 1.0)
+
+
+@pytest.mark.parametrize("name", TOYS)
 def test_good_versions_of_every_shape_pass(
-    name: str, store: FileStore, published: Callable[[str], Version], tmp_path: Path
+    name: str, store: FileStore, published: Callable[[str], Version], serving: Callable[..., TestClient]
 ) -> None:
     """Labels, numbers, several targets and chains are compared in the form that each is answered in."""
-    pin = write_pin(published(name), tmp_path)
-    with Server({"MODEL_STORE": store.url, "PIN_FILE": str(pin)}, tmp_path) as server:
-        assert examined(server.url, store, published(name)).faults == ()
+    found = examine(Direct(serving(name)), "", store, published(name))
+    assert found.faults == ()
+    assert found.golden > 0
 
 
 def test_few_instances_at_once_are_enough(
@@ -281,6 +298,8 @@ def test_checks_leave_no_trace_in_what_is_counted(
         with open_calls(endpoint.url) as calls:
             found = examine(calls, endpoint.tags["candidate"], store, published("binary"))
         assert found.faults == ()
+        with open_calls("https://another.example.com") as calls:
+            assert calls.get(f"{endpoint.tags['candidate']}/model").status == 401
         kinds = {entry["jsonPayload"]["kind"] for entry in cloud.signals.entries.find("jsonPayload.kind:*")}
         assert kinds == {"load", "check"}
         with Reads(cloud.project, AnonymousCredentials()) as reads:

@@ -34,6 +34,7 @@ SOURCE_WINDOW, SOURCE_SAMPLE = timedelta(hours=1), 500  # what tells whether the
 MOST_REQUESTS = 4000  # entries of the request log in a look, the overlap's included
 MOST_ANSWERS = 1000  # prediction records, likewise
 MOST_ENTRIES = 7000  # of all kinds: seven reads
+MOST_OF_ONE = 5  # instances of one request that are replayed, so that no large one speaks for all
 # A point of request_count is taken every 60 seconds, and can be read up to 180 seconds later:
 # https://cloud.google.com/monitoring/api/metrics_gcp_p_z#gcp-run
 METRICS_DELAY = timedelta(seconds=240)
@@ -386,7 +387,8 @@ def _instances(entries: Iterable[logging.LogEntry]) -> list[Recorded]:
     for entry in entries:
         payload = _payload(entry)
         version = int(payload.get("version") or 0)
-        found += [(rank, Recorded(features, version)) for rank, (features, _) in enumerate(_rows(payload))]
+        rows = _rows(payload)[:MOST_OF_ONE] if payload.get("kind") == "prediction" else []
+        found += [(rank, Recorded(features, version)) for rank, (features, _) in enumerate(rows)]
     return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
 
