@@ -34,6 +34,13 @@ def rehearse_load(pin: Path, store: str, engine: str) -> dict[str, Any]:
     return _run("load", str(pin.resolve()), store, engine)
 
 
+def rehearse_rows(store: str, *versions: tuple[str, Path]) -> list[float]:
+    """Return the median milliseconds of one row by each version, given by engine and pin; raises ArtifactRefused."""
+    given = [text for engine, pin in versions for text in (engine, str(pin.resolve()))]
+    medians: list[float] = _run("alternate", store, *given)["one_row_ms"]
+    return medians
+
+
 def image_packages(requirements: Path = ROOT / "requirements.txt") -> set[str]:
     """Return the normalized names of the packages that the image's lock file names."""
     lines = requirements.read_text(encoding="utf-8").splitlines()
