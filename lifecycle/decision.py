@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 DECISION = "decision.json"
 
 Opponent = Literal["champion", "refreshed", "constant"]
+OTHERS: tuple[Opponent, ...] = ("champion", "refreshed")
 Verdict = Literal["accepted", "refused", "accepted despite"]
 IN_WORDS = {
     "champion": "the champion",
@@ -47,10 +48,9 @@ class Difference(Part):
 
     def line(self) -> str:
         """Return what was found as a sentence's middle: both values, the interval, and on what."""
-        where = f" where {self.slice}" if self.slice else ""
         values = f"{self.candidate:.4f} against {self.opponent:.4f}"
         interval = f"difference {self.difference:+.4f}, 95 % interval {self.low:+.4f} to {self.high:+.4f}"
-        return f"{IN_WORDS.get(self.metric, self.metric)}{where}: {values} on {self.rows} rows ({interval})"
+        return f"{_named(self)}: {values} on {self.rows} rows ({interval})"
 
 
 class Cost(Part):
@@ -87,35 +87,25 @@ class Decision(Part):
 
 def describe_verdict(decision: Decision) -> str:
     """Return the verdict in a sentence."""
-    against = "no champion" if decision.champion is None else f"the champion, version {decision.champion}"
-    if decision.verdict == "accepted":
-        return (
-            f"Accepted; there was {against} to compare with."
-            if decision.champion is None
-            else f"Held against {against}: accepted."
-        )
-    if decision.verdict == "refused":
-        return f"Refused; it was held against {against}."
+    against = "no champion" if decision.champion is None else f"the champion (version {decision.champion})"
+    if decision.verdict != "accepted despite":
+        return f"{decision.verdict.capitalize()}, beside {against}."
     return f"Refused by the gate, and published all the same, because: {decision.accepted_because}"
 
 
+COMPARISON_HEAD = ("metric", "candidate", "champion", "difference", "champion refreshed", "difference", "means")
+
+
 def comparison_rows(decision: Decision) -> list[tuple[str, ...]]:
-    """Return a table's rows: metric, candidate, opponent, its value, difference with interval, and what it means."""
-    shown = [one for one in decision.differences if not one.slice] + decision.worst_slices
-    return [
-        (
-            IN_WORDS.get(one.metric, one.metric) + (f" where {one.slice}" if one.slice else ""),
-            f"{one.candidate:.4f}",
-            IN_WORDS[one.against],
-            f"{one.opponent:.4f}",
-            f"{one.difference:+.4f} ({one.low:+.4f} to {one.high:+.4f})",
-            _meaning(one),
-        )
-        for one in shown
-    ]
-
-
-COMPARISON_HEAD = ("metric", "candidate", "compared with", "its value", "difference (95 % interval)", "means")
+    """Return a table's rows, one a metric and one a worst slice; each difference with its 95 % interval."""
+    shown = [one for one in decision.differences if not one.slice and one.against != "constant"] + decision.worst_slices
+    rows = []
+    for key in dict.fromkeys((one.metric, one.slice) for one in shown):
+        beside = {one.against: one for one in decision.differences if (one.metric, one.slice) == key}
+        one = beside.get("refreshed") or beside["champion"]
+        cells = [cell for name in OTHERS for cell in _beside(beside.get(name))]
+        rows.append((_named(one), f"{one.candidate:.4f}", *cells, _meaning(list(beside.values()))))
+    return rows
 
 
 def cost_rows(decision: Decision) -> list[tuple[str, ...]]:
@@ -150,22 +140,32 @@ def write_decision(decision: Decision) -> list[str]:
     """Return the decision as lines of Markdown, without a heading."""
     lines = [describe_verdict(decision), ""]
     lines += [f"- {text}" for text in decision.reasons]
+    lines += [f"- Beside a constant, {one.line()}." for one in decision.differences if one.against == "constant"]
     lines += [f"- Not compared with {IN_WORDS[name]}: {why}" for name, why in decision.left_out.items()]
     lines += [f"- {text}" for text in decision.remarks]
     if decision.rests_on:
         most = ", ".join(f"{name} ({share:.0%})" for name, share in decision.rests_on.items())
-        lines.append(f"- Its answers rest most on: {most}")
+        lines.append(f"- Its answers rest most on {most}.")
     for head, rows in ((COMPARISON_HEAD, comparison_rows(decision)), (COST_HEAD, cost_rows(decision))):
         lines += ["", *markdown_table(head, rows)] if rows else []
     return lines
 
 
-def _meaning(one: Difference) -> str:
-    if one.worse:
+def _named(one: Difference) -> str:
+    return IN_WORDS.get(one.metric, one.metric) + (f" where {one.slice}" if one.slice else "")
+
+
+def _beside(one: Difference | None) -> tuple[str, str]:
+    if one is None:
+        return "", ""
+    return f"{one.opponent:.4f}", f"{one.difference:+.4f} ({one.low:+.4f} to {one.high:+.4f})"
+
+
+def _meaning(beside: list[Difference]) -> str:
+    others = [one for one in beside if one.against != "constant"]
+    if any(one.worse for one in others):
         return "worse"
-    if not one.counts:
-        return "shown only"
-    return "no better" if one.against == "constant" and one.loss >= 0 else "not worse"
+    return "not worse" if any(one.counts for one in others) else "shown only"
 
 
 def _number(value: float | None) -> str:

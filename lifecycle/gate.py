@@ -87,8 +87,7 @@ def judge(
     if len(question.rows) < len(fitted.test):
         remarks.append(f"{len(question.rows)} of {len(fitted.test)} held-out rows, drawn at random, were compared.")
     acceptance = candidate.recipe.acceptance if candidate.recipe else None
-    pairs, unmeasured = _pairs(question, ours, opponents, acceptance)
-    found = _differences(pairs, len(question.rows), candidate.signature.task)
+    found, unmeasured = find_differences(question, ours, opponents, acceptance)
     rests_on, leaking = _leaks(candidate, fitted)
     reasons = [
         *_worse(found),
@@ -112,6 +111,14 @@ def judge(
     )
 
 
+def find_differences(
+    question: Question, ours: list[Outcome], opponents: Sequence[Opposing], acceptance: Acceptance | None
+) -> tuple[list[Difference], list[str]]:
+    """Return every difference from the opponents that can be told, and what an owner agreed on and cannot be."""
+    pairs, unmeasured = _pairs(question, ours, opponents, acceptance)
+    return _differences(pairs, len(question.rows)), unmeasured
+
+
 def check_decision(decision: Decision, name: str) -> None:
     """Raise GateRefused for a decision that refuses, with what to do."""
     if decision.verdict == "refused":
@@ -129,7 +136,7 @@ def _opponents(
     question: Question, champion: Version | LeftOut | None, shelf: FileStore
 ) -> tuple[list[Opposing], dict[Opponent, str]]:
     """Return those that can be asked, and why the others cannot."""
-    opponents, left_out = [constant(question)], dict[Opponent, str]()
+    opponents, left_out = list[Opposing](), dict[Opponent, str]()
     if champion is None:
         return opponents, left_out
     makers: dict[Opponent, Callable[[Version, FileStore, Question], Opposing]]
@@ -152,9 +159,9 @@ def _pairs(
     """Return all that is to be compared, and what an owner agreed on and cannot be."""
     task = question.signature.task
     agreed = list(acceptance.metrics) if acceptance else [_deciding(task, ours)]
-    still, *others = opponents
+    still = constant(question)
     pairs, missing = list(_against_constant(question, ours, still)), []
-    for opponent in others:
+    for opponent in opponents:
         here = [outcome.take(opponent.rows) for outcome in ours]
         for metric in (*METRICS[task], "calibration"):
             counts = metric in agreed or metric == "calibration"
@@ -223,7 +230,7 @@ def _tolerated(metric: str, task: str, opponent: Opposing, still: Opposing) -> f
     return TOLERATED * abs(skill) if np.isfinite(skill) else 0.0
 
 
-def _differences(pairs: list[_Pair], count: int, task: str) -> list[Difference]:
+def _differences(pairs: list[_Pair], count: int) -> list[Difference]:
     """Return every difference that the resamples can tell, its loss at the level that all share."""
     if count < SMALLEST_SLICE or not pairs:
         return []

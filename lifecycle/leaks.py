@@ -104,7 +104,7 @@ def _some(frame: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def _answers(pipeline: Any, signature: Signature, frame: pd.DataFrame) -> np.ndarray:
-    """Return what a pipeline gives as a matrix: probabilities where it has them, else numbers, else labels as 0 or 1."""
+    """Return what a pipeline gives as a matrix: probabilities where it has them, else numbers, else labels, 0 or 1."""
     method = "predict_proba" if "predict_proba" in signature.methods else "predict"
     answer = getattr(pipeline, method)(as_input(frame, signature.form))
     parts = answer if isinstance(answer, list) else [answer]

@@ -1,9 +1,11 @@
 """Tries an artifact or a version where it will run: in a process that has only the image's packages."""
 
+import functools
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,7 @@ def image_packages(requirements: Path = ROOT / "requirements.txt") -> set[str]:
 def absent_modules() -> set[str]:
     """Return the top-level modules that can be imported here, but not in the image."""
     locked = image_packages()
-    packages = packages_distributions().items()
+    packages = _installed().items()
     others = {module for module, owners in packages if not locked & {_normalized(name) for name in owners}}
     return others | {path.stem for path in ROOT.iterdir()} - {"function"}
 
@@ -69,6 +71,12 @@ def _run(*job: str) -> dict[str, Any]:
     if not result.pop("ok"):
         raise ArtifactRefused("The image could not load this:", [result["reason"]])
     return result
+
+
+@functools.cache
+def _installed() -> Mapping[str, list[str]]:
+    """Return what is installed, by module; looking it up costs more than half a second."""
+    return packages_distributions()
 
 
 def _normalized(name: str) -> str:
