@@ -1,16 +1,19 @@
 """The verbs, as a command line."""
 
+import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from function.contract import CARD, COMPILED, FITTED, GOLDEN, Manifest, Proof
-from function.store import Store, StoreError
+from function.store import FileStore, Store, StoreError
 from lifecycle import console
 from lifecycle.card import describe_engine
+from lifecycle.decision import DECISION, describe_verdict
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
 from lifecycle.options import ModelName, as_json, in_environment, in_store
 from lifecycle.pinning import bake, pin_of, read_whole, write_pin
@@ -24,6 +27,8 @@ from lifecycle.versions import (
     read_version,
 )
 
+OF_DRAFTS = "The folder that train --draft wrote"
+
 
 @click.group()
 def cli() -> None:
@@ -35,17 +40,62 @@ def cli() -> None:
     """
 
 
-@cli.command()
-@click.argument("name", type=ModelName())
-@click.option("--accept-data", is_flag=True, help="Train although the data breaks what the last version was made of")
-@in_store
-def train(name: str, accept_data: bool, store: Store, as_json: bool) -> None:
-    """Run models/NAME/train.py, hold it to model.yaml, package and publish it."""
-    from lifecycle import training
+def _made_on_purpose(command: Callable[..., None]) -> Callable[..., None]:
+    data = click.option("--accept-data", is_flag=True, help="Go on although the data breaks what the last version took")
+    why = "Publish although the gate refuses, for this reason, which the version keeps"
+    return data(click.option("--accept", metavar="REASON", callback=_said, help=why)(command))
 
-    with console.progress(f"train {name}") as say:
-        made = training.train(store, name, say, accept_data=accept_data)
-    _show_made(made, store, as_json)
+
+def _said(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a reason; one of blanks is none."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("a reason in words is expected, found nothing", ctx, param)
+    return value
+
+
+@cli.command()
+@click.argument("names", nargs=-1, type=ModelName())
+@click.option("--changed", is_flag=True, help="Train only what changed; without NAMES, of all that ENVIRONMENT has")
+@click.option(
+    "--draft",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Publish nothing: write what would be into this folder, for the verb report",
+)
+@in_environment
+@_made_on_purpose
+@in_store
+def train(
+    names: tuple[str, ...],
+    changed: bool,
+    draft: Path | None,
+    environment: str,
+    accept_data: bool,
+    accept: str | None,
+    store: Store,
+    as_json: bool,
+) -> None:
+    """Run models/NAME/train.py, hold it to model.yaml and to the champion, package and publish it.
+
+    Of several models the others go on when one fails; the exit code is the first failure's.
+    """
+    from lifecycle import training
+    from lifecycle.report import describe_draft, save_draft
+
+    if not names and not changed:
+        raise click.UsageError("Missing argument 'NAMES...'; without it, --changed is expected.")
+    drafts = FileStore(draft.resolve() / "store") if draft else None
+    work = training.train_changed if changed else training.train
+    outcomes: dict[str, Any] = {}
+    for name in names or _models_of(environment, store):
+        with console.progress(f"train {name}") as say:
+            wishes = {"accept_data": accept_data, "accept": accept, "drafts": drafts}
+            outcomes[name] = _attempt(lambda name=name, say=say, wishes=wishes: work(store, name, say, **wishes))  # type: ignore[misc]
+        if draft:
+            save_draft(draft, describe_draft(name, outcomes[name]))
+    if len(names) == 1:
+        _show_one(outcomes[names[0]], drafts or store, as_json)
+    else:
+        _show_all(outcomes, drafts or store, as_json)
 
 
 @cli.command()
@@ -57,7 +107,7 @@ def train(name: str, accept_data: bool, store: Store, as_json: bool) -> None:
     "--examples", "examples_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True
 )
 @click.option("--target", "targets", multiple=True, help="Target column of the examples; may be given several times")
-@click.option("--accept-data", is_flag=True, help="Publish although the examples break what the last version took")
+@_made_on_purpose
 @in_store
 def package(
     name: str,
@@ -65,6 +115,7 @@ def package(
     examples_file: Path,
     targets: tuple[str, ...],
     accept_data: bool,
+    accept: str | None,
     store: Store,
     as_json: bool,
 ) -> None:
@@ -72,8 +123,10 @@ def package(
     from lifecycle import training
 
     with console.progress(f"package {name}") as say:
-        made = training.package(store, name, pipeline_file, examples_file, targets, say, accept_data=accept_data)
-    _show_made(made, store, as_json)
+        made = training.package(
+            store, name, pipeline_file, examples_file, targets, say, accept_data=accept_data, accept=accept
+        )
+    _show_one(made, store, as_json)
 
 
 @cli.command()
@@ -102,10 +155,12 @@ def versions(name: str, store: Store, as_json: bool) -> None:
 @click.argument("version", required=False)
 @in_store
 def show(name: str, version: str | None, store: Store, as_json: bool) -> None:
-    """Show one version: its card, or its whole manifest as JSON. VERSION is a number or an alias."""
+    """Show one version: its card, or its whole manifest and decision as JSON. VERSION is a number or an alias."""
     found = read_version(store, name, find_number(store, name, version))
     if as_json:
-        console.emit(found.manifest.model_dump(mode="json"))
+        decision = read_whole(store, found, DECISION) if DECISION in found.manifest.files else None
+        beside = {"decision": json.loads(decision)} if decision else {}
+        console.emit(found.manifest.model_dump(mode="json") | beside)
     else:
         console.markdown(store.get(f"{name}/{found.manifest.version}/{CARD}").content.decode())
 
@@ -224,6 +279,26 @@ def rollback(name: str, to: int | None, environment: str, as_json: bool) -> None
     verbs.rollback(environment, name, to, as_json=as_json)
 
 
+@cli.command()
+@click.argument("names", nargs=-1, type=ModelName())
+@click.option("--draft", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help=OF_DRAFTS)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file to write")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines")
+def report(names: tuple[str, ...], draft: Path, out: Path, as_json: bool) -> None:
+    """Write as Markdown what drafts would change: metrics beside the champion's, limits, decision, cold start."""
+    from lifecycle.report import model_section, read_drafts, write_report
+
+    drafts = read_drafts(draft, names)
+    try:
+        out.write_text(write_report([model_section(one) for one in drafts]), encoding="utf-8")
+    except OSError as error:
+        raise LifecycleError(f"{out} cannot be written: {error.strerror}. Name another file.") from error
+    if as_json:
+        console.emit({"file": str(out), "drafts": [one.model_dump(mode="json") for one in drafts]})
+    else:
+        console.say(f"{out} says what would become of {', '.join(one.model for one in drafts)}")
+
+
 def main() -> int:
     """Run the command line; return its exit code."""
     as_json = "--json" in sys.argv
@@ -243,19 +318,83 @@ def main() -> int:
     except LifecycleError as error:
         console.fail(error, as_json)
         return error.exit_code
-    return code if isinstance(code, int) else 0
+    return code if isinstance(code, int) else 0  # what a verb gave to Context.exit
 
 
-def _show_made(made: Any, store: Store, as_json: bool) -> None:
-    manifest: Manifest = made.version.manifest
-    findings = [f"{finding.level}: {finding}" for finding in made.findings]
-    champion = read_aliases(store, manifest.model).get(CHAMPION)
+def _models_of(environment: str, store: Store) -> list[str]:
+    """Return the models of an environment; one that was packaged by hand has nothing to train, and is said so."""
+    from lifecycle.environment import read_environment
+    from lifecycle.recipe import MODELS
+
+    names = list(read_environment(environment).models)
+    by_hand = [name for name in names if not (MODELS / name).is_dir() and list_numbers(store, name)]
+    for name in by_hand:
+        console.warn(f"{name} has no models/{name}/train.py: its versions are packaged by hand, and it stays as it is")
+    return [name for name in names if name not in by_hand]
+
+
+def _attempt(work: Callable[[], Any]) -> Any:
+    """Return what came of work, be it an error that others need not suffer from."""
+    try:
+        return work()
+    except StoreError as error:
+        return StoreFailed(error.message, [error.detail])
+    except LifecycleError as error:
+        return error
+
+
+def _show_one(outcome: Any, store: Store, as_json: bool) -> None:
+    if isinstance(outcome, LifecycleError):
+        raise outcome
     if as_json:
-        served = champion or manifest.version
-        beside = {"store": store.url, "data": findings, "load_ms": made.load_ms, "served": served}
-        console.emit(_row(manifest, []) | beside)
+        console.emit(_outcome_row(outcome, store))
+    else:
+        _show(outcome, store)
+
+
+def _show_all(outcomes: dict[str, Any], store: Store, as_json: bool) -> None:
+    """Show what became of each model; end with the first failure's exit code."""
+    failed = [one for one in outcomes.values() if isinstance(one, LifecycleError)]
+    if as_json:
+        rows = [
+            {"model": name, "exit_code": one.exit_code, **console.as_object(one)}
+            if isinstance(one, LifecycleError)
+            else _outcome_row(one, store)
+            for name, one in outcomes.items()
+        ]
+        console.emit(rows)
+    for name, one in outcomes.items():
+        if isinstance(one, LifecycleError):
+            console.warn(f"{name}: {one}")
+        elif not as_json:
+            _show(one, store)
+    if failed:
+        click.get_current_context().exit(failed[0].exit_code)
+
+
+def _outcome_row(outcome: Any, store: Store) -> dict[str, Any]:
+    """Return a new version, or the one that stays, for machines."""
+    manifest: Manifest = outcome.version.manifest
+    served = read_aliases(store, manifest.model).get(CHAMPION) or manifest.version
+    row = _row(manifest, []) | {"store": store.url, "served": served}
+    if not hasattr(outcome, "findings"):
+        return row | {"stays": True, "changed": []}
+    decision = outcome.decision.model_dump(mode="json") if outcome.decision else None
+    findings = [f"{finding.level}: {finding}" for finding in outcome.findings]
+    made = {"data": findings, "load_ms": outcome.load_ms, "changed": list(outcome.changed), "decision": decision}
+    return row | {"stays": False} | made
+
+
+def _show(outcome: Any, store: Store) -> None:
+    """Show a new version, or the one that stays, to a person."""
+    manifest: Manifest = outcome.version.manifest
+    if not hasattr(outcome, "findings"):
+        text = "neither its folder, its data, the code that makes versions nor the locked libraries changed"
+        console.say(f"{manifest.model} version {manifest.version} stays: {text}")
         return
-    for text in [*findings, *manifest.notes]:
+    for finding in outcome.findings:
+        console.warn(f"{finding.level}: {finding}")
+    for text in [*manifest.notes, *(outcome.decision.reasons if outcome.decision else ())]:
         console.warn(text)
     if manifest.metrics:
         rows = [
@@ -263,9 +402,11 @@ def _show_made(made: Any, store: Store, as_json: bool) -> None:
             for name, metric in manifest.metrics.items()
         ]
         console.table(("metric", "value", "95 % interval"), rows)
+    if outcome.decision:
+        console.say(describe_verdict(outcome.decision))
     console.say(describe_engine(manifest))
     console.say(f"{manifest.model} version {manifest.version} is published in {store.url}")
-    console.say(_served_text(manifest, champion))
+    console.say(_served_text(manifest, read_aliases(store, manifest.model).get(CHAMPION)))
 
 
 def _served_text(manifest: Manifest, champion: int | None) -> str:
