@@ -8,13 +8,28 @@ resource "google_service_account" "verify" {
   depends_on = [google_project_service.main]
 }
 
-# The release identity. People who release from a laptop impersonate it.
+# The release identity. People who release from a laptop impersonate it: those named in `releasers`.
 resource "google_service_account" "deliver" {
   account_id   = "${var.prefix}-deliver"
   description  = "Delivers the branch: trains, publishes versions, builds images, releases revisions"
   display_name = "${var.prefix} deliver"
 
   depends_on = [google_project_service.main]
+}
+
+resource "google_service_account_iam_member" "releaser" {
+  for_each = var.releasers
+
+  member             = each.key
+  role               = "roles/iam.serviceAccountTokenCreator"
+  service_account_id = google_service_account.deliver.name
+}
+
+# It calls private endpoints, for which it mints identity tokens itself: the same way in a build and on a laptop.
+resource "google_service_account_iam_member" "deliver_identity_tokens" {
+  member             = google_service_account.deliver.member
+  role               = "roles/iam.serviceAccountOpenIdTokenCreator"
+  service_account_id = google_service_account.deliver.name
 }
 
 locals {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -11,11 +12,15 @@ from typing import Any, NamedTuple
 
 import httpx2
 import pytest
-from google.cloud import run_v2
+from google.auth.credentials import Credentials
 
 from infra.bootstrap import APIS
+from lifecycle.environment import Environment
+from lifecycle.google_apis import release_credentials
+from lifecycle.rollout.cloud_run import CANDIDATE, STABLE, Endpoint, Share
+from lifecycle.rollout.images import find_image, keep_image
 from tests.cloud import CloudDouble, given, oauth
-from tests.cloud.api import api_client, run_client
+from tests.cloud.api import api_client
 from tests.cloud.artifactregistry.images import HELLO
 from tests.cloud.cloudbuild.repositories import CONNECTIONS, REPOSITORIES
 from tests.cloud.cloudkms.service import KEYS, RINGS
@@ -25,7 +30,7 @@ from tests.cloud.monitoring.uptime import CHECKS
 from tests.cloud.project import FRESH_APIS
 from tests.cloud.run.service import SERVICES
 from tests.cloud.terraform import initialise, run_terraform, terraform
-from tests.cloud.tripwire import Tripwire
+from tests.cloud.tripwire import GOOGLE_AUTH, Tripwire
 from tests.infra import policies
 from tests.infra.code import INFRA, model_attributes, named
 from tests.server import ROOT
@@ -33,7 +38,9 @@ from tests.server import ROOT
 PROJECT, REGION, STATE = "pilot-project", "europe-west6", "pilot-state"
 SERVICE = f"projects/{PROJECT}/locations/{REGION}/services/pilot-churn"
 APPLY, DELIVER = (f"pilot-{name}@{PROJECT}.iam.gserviceaccount.com" for name in ("apply", "deliver"))
-IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/pilot/churn"
+PLACE = Environment("test", PROJECT, REGION, "pilot", "pilot-models", {"churn": {}})
+IMAGE = PLACE.images("churn")
+ANN = "ann@example.com"
 VARIABLES: dict[str, Any] = {
     "deletion_protection": False,
     "environment": "test",
@@ -42,6 +49,7 @@ VARIABLES: dict[str, Any] = {
     "prefix": "pilot",
     "project": PROJECT,
     "region": REGION,
+    "releasers": [f"user:{ANN}"],
     "runbook": "https://example.com/runbook.md",
     "state_bucket": STATE,
 }
@@ -73,7 +81,7 @@ CHECK_PASSED = Descriptor(
     "monitoring.googleapis.com/uptime_check/check_passed", "GAUGE", "BOOL", labels=("check_id", "checker_location")
 )
 NOW, MINUTE, HOUR = 1_900_000_000.0, 60.0, 3600.0
-HARD_CODED = {"openidconnect.googleapis.com"}
+HARD_CODED = {"openidconnect.googleapis.com", *GOOGLE_AUTH}
 
 
 class Root(NamedTuple):
@@ -249,11 +257,32 @@ class TestApply:
         after = root.cloud.resources(SERVICES)[SERVICE]
         assert after["template"]["timeout"] == "30s"
         assert after["template"]["containers"][0]["image"] == before["template"]["containers"][0]["image"]
-        assert after["template"]["labels"] == before["template"]["labels"] == {"model-version": "7"}
+        assert after["template"]["labels"] == before["template"]["labels"] == {"model": "churn", "version": "7"}
         assert after["traffic"] == before["traffic"]
         assert after["latestCreatedRevision"] != before["latestCreatedRevision"]
+
+    def test_after_a_rollback_nothing_is_made_of_what_was_rejected(self, root: Root) -> None:
+        """A plan is empty, what was applied meanwhile is kept, and the next apply is of the stable image."""
+        with releasing(root) as (endpoint, _):
+            seen = endpoint.read()
+            state = endpoint.roll_back(seen, seen.tagged(STABLE))
+            assert state.answering == (Share(seen.tagged(STABLE), 100, STABLE),)
+        root.write({"models": {"churn": {"request_timeout_seconds": 30}}})
+        root.run("plan", "-detailed-exitcode")
         root.write({})
         root.run("apply", "-auto-approve")
+        template = root.cloud.resources(SERVICES)[SERVICE]["template"]
+        assert template["containers"][0]["image"] == HELLO
+        assert (template["timeout"], template.get("labels") or {}) == ("60s", {})
+        with releasing(root) as (endpoint, _):
+            assert endpoint.read().answering == state.answering
+        root.run("plan", "-detailed-exitcode")
+
+    def test_the_release_identity_mints_its_identity_tokens(self, root: Root) -> None:
+        """It may have those of its own, and no other account's."""
+        for account, status in ((DELIVER, 200), (f"pilot-churn@{PROJECT}.iam.gserviceaccount.com", 403)):
+            address = f"{root.cloud.url}/_as/{DELIVER}/iamcredentials/v1/projects/-/serviceAccounts/{account}"
+            assert httpx2.post(f"{address}:generateIdToken", json={"audience": "x"}).status_code == status
 
     def test_everything_else_can_be_switched_on(self, root: Root) -> None:
         """Budget, key, models, an uptime check, IAP, e-mails: only additions and updates, by who may apply."""
@@ -309,25 +338,29 @@ def let_apply(cloud: CloudDouble) -> None:
     cloud.state.policies[payer] = {"version": 1, "bindings": costs}
 
 
+@contextlib.contextmanager
+def releasing(root: Root) -> Iterator[tuple[Endpoint, Credentials]]:
+    """Give the service as a person sees it who may act as the release identity, and that identity's credentials."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in {**root.environment, "GOOGLE_APPLICATION_CREDENTIALS": root.cloud.key_file(ANN)}.items():
+            patched.setenv(name, str(value))
+        credentials = release_credentials(PLACE)
+        with Endpoint(PLACE, "churn", credentials) as endpoint:
+            yield endpoint, credentials
+
+
 def release(root: Root) -> None:
-    """Do to the service what a release does: another image, labels, and traffic by revision with a tag."""
+    """Give a candidate a fifth of the traffic."""
     hello = root.cloud.images.resolve(HELLO)
-    digest = root.cloud.images.push(hello.folder, IMAGE, command=hello.command, environment={"RELEASED": "1"})
-    by_revision = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
-    with run_client(root.cloud) as client:
-        service = client.get_service(name=SERVICE)
-        stable = service.latest_ready_revision.rpartition("/")[2]
-        service.traffic = [run_v2.TrafficTarget(type_=by_revision, revision=stable, percent=100)]
-        service.template.containers[0].image = f"{IMAGE}@{digest}"
-        service.template.labels = {"model-version": "7"}
-        service.client = "pilotlight"
-        service = client.update_service(service=service).result()
-        candidate = service.latest_ready_revision.rpartition("/")[2]
-        service.traffic = [
-            run_v2.TrafficTarget(type_=by_revision, revision=stable, percent=80),
-            run_v2.TrafficTarget(type_=by_revision, revision=candidate, percent=20, tag="candidate"),
-        ]
-        client.update_service(service=service).result()
+    root.cloud.images.push(hello.folder, IMAGE, ("v7-a",), command=hello.command, environment={"RELEASED": "1"})
+    with releasing(root) as (endpoint, credentials):
+        seen = endpoint.read()
+        stable = Share(seen.main, 100, STABLE)
+        image = find_image(PLACE, "churn", "v7-a", credentials)
+        seen = endpoint.deploy(seen, image, {"model": "churn", "version": "7"}, [stable])
+        keep_image(PLACE, "churn", image, 7, credentials)
+        candidate = Share(seen.latest_created, 20, CANDIDATE)
+        endpoint.move(seen, [stable._replace(percent=80), candidate])
 
 
 def _get(cloud: CloudDouble, account: str, path: str) -> int:
@@ -390,6 +423,13 @@ INPUTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
     "prices": ({"prices": {"vcpu_second": 1}}, {r".*google_monitoring_dashboard\.main": {"update"}}),
     "records_days": ({"records_days": 7}, {r"google_bigquery_table\.records": {"update"}}),
     "region": ({"region": "europe-west1"}, {r".*": {"create", "delete", "update"}}),
+    "releasers": (
+        {"releasers": ["group:retention@example.com"]},
+        {
+            r'google_service_account_iam_member\.releaser\["user:ann@example.com"\]': {"delete"},
+            r'google_service_account_iam_member\.releaser\["group:retention@example.com"\]': {"create"},
+        },
+    ),
     "repository": (
         {"repository": {"name": REPOSITORY}},
         {r"google_cloudbuild_trigger\.(apply|deliver|retrain|verify)\[0\]": {"create"}},

@@ -206,7 +206,7 @@ class Endpoint:
         # The operation is not followed: it would be lost with this process, while the service says to everybody, and
         # to the next run, how far it is.
         self._services.update_service(
-            request=run_v2.UpdateServiceRequest(service=wish.update(service), update_mask=FieldMask(paths=wish.mask)),
+            request=run_v2.UpdateServiceRequest(service=wish.make_of(service), update_mask=FieldMask(paths=wish.mask)),
             retry=None,
             timeout=google_apis.CALL_SECONDS,
         )
@@ -265,16 +265,15 @@ class _Wish(NamedTuple):
         is_split = _routes(ours) == _routes(self.shares) and not state.follows_latest
         return is_split and (not self.image or (state.image, _ours(state.labels)) == (self.image, self.labels))
 
-    def update(self, service: run_v2.Service) -> run_v2.Service:
-        """Return the fields of the mask, with the etag of the service that they were made from."""
-        targets = [_target(share) for share in self.shares]
-        update = run_v2.Service(name=service.name, etag=service.etag, traffic=[*targets, *_foreign(service)])
+    def make_of(self, service: run_v2.Service) -> run_v2.Service:
+        """Return the service as it is wished, whole: Cloud Run also looks at what the mask leaves alone."""
+        service.traffic = [*(_target(share) for share in self.shares), *_foreign(service)]
         if self.image:
             others = {name: value for name, value in service.template.labels.items() if name not in (MODEL, VERSION)}
-            update.template.labels = others | dict(self.labels)
-            update.template.containers = service.template.containers
-            update.template.containers[0].image = self.image
-        return update
+            service.template.labels = others | dict(self.labels)
+            service.template.containers[0].image = self.image
+            service.template.revision = ""
+        return service
 
 
 def _is_conflict(error: Exception) -> bool:
