@@ -465,12 +465,20 @@ def test_with_request_logs_metrics_are_not_counted(cloud: CloudDouble, reads: Re
     assert asked.count("monitoring.projects.timeSeries.list") == 1
 
 
-def test_metrics_that_cannot_be_read_make_no_look(cloud: CloudDouble, watch: Watch) -> None:
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_metrics_that_cannot_be_read_make_no_look(
+    cloud: CloudDouble, watch: Watch, clock: Clock, fault: dict[str, Any]
+) -> None:
     """A failure of Cloud Monitoring is told like one of Cloud Logging."""
-    cloud.faults.add("status", method="monitoring.projects.timeSeries.list", status=503)
+    ask(cloud)
+    cloud.faults.add(method="monitoring.projects.timeSeries.list", times=None, **fault)
     look = watch.look()
-    assert isinstance(look, Unread)
-    assert look.reason.startswith("Cloud Monitoring answered 503")
+    assert isinstance(look, Unread), look
+    assert look.reason.startswith("Cloud Monitoring")
+    cloud.faults.clear()
+    clock.seconds += 2.0
+    assert counted(watch.look()).candidate.counts == Counts(1)
 
 
 def test_before_a_release(cloud: CloudDouble, reads: Reads) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -10,6 +11,7 @@ from google.auth import jwt
 from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 from googleapiclient.errors import HttpError
+from httplib2 import HttpLib2Error
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.util.retry import Retry
@@ -110,8 +112,8 @@ def minter(identity: str, credentials: Credentials) -> Mint:
                 accounts = iam.projects().serviceAccounts()
                 name = f"projects/-/serviceAccounts/{identity}"
                 token: str = accounts.generateIdToken(name=name, body=body).execute(num_retries=3)["token"]
-        except (HttpError, GoogleAuthError, OSError) as error:
-            need = "it needs roles/iam.serviceAccountOpenIdTokenCreator on itself"
+        except (HttpError, GoogleAuthError, HttpLib2Error, HTTPException, OSError) as error:
+            need = "it needs roles/iam.serviceAccountOpenIdTokenCreator on itself (infra/delivery.tf)"
             raise CloudFailed(f"No identity token is given to {identity}; {need}.", [_one_line(error)]) from error
         return token
 

@@ -4,6 +4,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from http.client import HTTPException
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import logging
 from googleapiclient.errors import HttpError
+from httplib2 import HttpLib2Error
 from requests.exceptions import RequestException
 
 from lifecycle.errors import CloudFailed
@@ -147,8 +149,8 @@ class Reads:
             return request.execute()
         except HttpError as error:
             raise self._failure("Cloud Monitoring", error.status_code, error.reason) from error
-        except (OSError, ValueError) as error:  # httplib2 lets through what sockets and JSON raise
-            raise NotRead(f"Cloud Monitoring: the connection failed ({type(error).__name__})") from error
+        except (OSError, HttpLib2Error, HTTPException, ValueError) as error:  # ValueError: half an answer is no JSON
+            raise self._failure("Cloud Monitoring", None, f"the connection failed ({type(error).__name__})") from error
         except GoogleAuthError as error:
             raise self._failure("the sign-in for Cloud Monitoring", None if error.retryable else 401, error) from error
 

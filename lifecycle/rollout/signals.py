@@ -344,7 +344,9 @@ def _counts(statuses: Mapping[int, int]) -> Counts:
 def _with_codes(name: str, seen: Seen, codes: Codes) -> Seen:
     """Return what a revision did, its requests as metrics have them.
 
-    They hold no refusals of Cloud Run's own, and cannot tell checks, calls at a tag and probes from traffic.
+    They hold no refusals of Cloud Run's own, and cannot tell checks, calls at a tag and probes from traffic. That does
+    no harm while nobody asks at tags: a release sends no checks while it judges traffic, and probes of the service's
+    address fall on either revision by its share. In shadow mode, where checks go on, they are no measure.
     """
     arrived = {status: count for status, count in codes.get(name, {}).items() if status not in NEVER_ARRIVED}
     return seen._replace(counts=_counts(arrived)._replace(exits=seen.counts.exits))
