@@ -30,6 +30,8 @@ STOP_SECONDS = 10.0
 PORTS = range(18000, 32000)
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+MIB = 1 << 20
+MEMORY_DOCS = "https://cloud.google.com/run/docs/configuring/memory-limits"
 
 
 Lines = Callable[[Origin, str, str], None]
@@ -105,6 +107,18 @@ class Instance:
             self._signal(signal.SIGKILL)
             self.ended.wait()
 
+    def kill_if_too_large(self) -> bool:
+        """Kill the process where it holds more memory than its limit, as Cloud Run does; tell whether it did."""
+        used, limit = self.usage().rss_bytes, self.spec.memory_bytes
+        if used <= limit:
+            return False
+        with self._lock:
+            first, self._stopping = not self._stopping, True  # its last words are those of the limit
+        if first:
+            self.log(out_of_memory(limit, used))
+            self._signal(signal.SIGKILL)
+        return first
+
     def usage(self) -> Usage:
         """Return what the process has used; its memory is 0 once it ended."""
         if self._final is None:
@@ -175,9 +189,15 @@ class Instance:
 
 def severity_of(line: str) -> str:
     """Return the severity with which Cloud Run logs a line of its own."""
-    if " probe failed " in line:
+    if " probe failed " in line or line.startswith("Memory limit "):
         return "ERROR"
     return "WARNING" if line.startswith(("Container ", "Response size ", "Truncated ")) else "INFO"
+
+
+def out_of_memory(limit_bytes: int, used_bytes: int) -> str:
+    """Return what Cloud Run logs of an instance that it kills for its memory."""
+    advice = f"Consider increasing the memory limit, see {MEMORY_DOCS}"
+    return f"Memory limit of {limit_bytes // MIB} MiB exceeded with {used_bytes // MIB} MiB used. {advice}"
 
 
 def _last_words(code: int) -> str:

@@ -102,8 +102,13 @@ class Service:
         return [revision_facts(revision) for revision in self._revisions.values()]
 
     def sweep(self, idle_seconds: float) -> list[threading.Thread]:
-        """Stop what was idle for so long and start what the minimum lacks; return what is still stopping."""
+        """Kill what is too large, stop what was idle for so long, start what the minimum lacks.
+
+        Return what is still stopping.
+        """
         pools = [revision.pool for revision in self._revisions.values()]
+        for pool in pools:
+            pool.kill_too_large()
         stopping = [thread for pool in pools for thread in pool.stop_idle(idle_seconds)]
         for pool in pools:
             pool.fill()
