@@ -203,7 +203,9 @@ class RecordHead(TypedDict):
     severity: str
     time: datetime  # written as RFC 3339
     message: str
-    kind: str  # "prediction", "rejection", "failure", "feedback", "load" or "load_failure"
+    # "prediction", "rejection", "failure", "feedback", "load" or "load_failure"; "check" instead of the first three
+    # where the caller says that it checks (CHECK_AGENT): `outcome` and `status` tell which of them it would be.
+    kind: str
     service: str
     revision: str
     model: str

@@ -15,6 +15,7 @@ from google.api_core.retry import Retry
 from google.auth import impersonated_credentials
 from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
+from google_auth_httplib2 import AuthorizedHttp
 from googleapiclient import discovery
 from googleapiclient.errors import HttpError
 
@@ -31,6 +32,7 @@ VARIABLES = {
     "run": ("GOOGLE_CLOUD_RUN_V2_CUSTOM_ENDPOINT", "v2"),
 }
 
+CALL_SECONDS = 30.0  # one call to an API without a library of its own
 # Answers after which the same call may succeed.
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 NO_ANSWER = (
@@ -57,9 +59,8 @@ def client_options(api: str) -> dict[str, str]:
 def client(api: str, credentials: Credentials) -> Any:
     """Return a client made from an API's own description; use it as a context, which ends its connections."""
     _, version = VARIABLES[api]
-    return discovery.build(
-        api, version, credentials=credentials, client_options=client_options(api), static_discovery=True
-    )
+    http = AuthorizedHttp(credentials, http=httplib2.Http(timeout=CALL_SECONDS))
+    return discovery.build(api, version, http=http, client_options=client_options(api), static_discovery=True)
 
 
 def release_credentials(environment: Environment) -> Credentials:

@@ -18,18 +18,20 @@ SERVICE = PLACE.service(MODEL)
 IMAGES = PLACE.images(MODEL)
 
 
-def make_service(cloud: CloudDouble) -> None:
-    """Make a service that waits for its first release, with much that a release has to leave alone."""
+def make_service(cloud: CloudDouble, *, health_check_disabled: bool = False) -> None:
+    """Make a service that waits for its first release, with much that a release has to leave alone.
+
+    Without a health check, Cloud Run takes each revision for ready, and nothing is started before it is called.
+    """
     container = run_v2.Container(
         image=HELLO,
         env=[run_v2.EnvVar(name="MODEL_STORE", value="gs://models"), run_v2.EnvVar(name="COLOUR", value="red")],
         resources=run_v2.ResourceRequirements(limits={"cpu": "1", "memory": "512Mi"}, cpu_idle=True),
+        # It waits for the port to open, instead of asking once a second.
         startup_probe=run_v2.Probe(
-            http_get=run_v2.HTTPGetAction(path="/health/ready"),
-            period_seconds=1,
-            timeout_seconds=1,
-            failure_threshold=9,
+            tcp_socket=run_v2.TCPSocketAction(), period_seconds=9, timeout_seconds=9, failure_threshold=2
         ),
+        liveness_probe=run_v2.Probe(http_get=run_v2.HTTPGetAction(path="/health/live"), period_seconds=60),
     )
     template = run_v2.RevisionTemplate(
         containers=[container],
@@ -37,6 +39,7 @@ def make_service(cloud: CloudDouble) -> None:
         max_instance_request_concurrency=7,
         scaling=run_v2.RevisionScaling(max_instance_count=3),
         timeout="60s",
+        health_check_disabled=health_check_disabled,
     )
     wanted = run_v2.Service(template=template, labels={"owner": "terraform"}, description="Predictions of churn")
     parent, _, name = SERVICE.partition("/services/")

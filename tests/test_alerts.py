@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from function.contract import CHECK_AGENT
 from tests.cloud.logging.entries import Origin, RequestFacts, read_line, request_entry, resource_of, system_entry
 from tests.cloud.logging.extract import check_metric
 from tests.cloud.monitoring.evaluation import evaluate
@@ -292,6 +293,20 @@ def test_every_metric_counts_some_real_line(lines: Lines) -> None:
     assert {metric["name"] for metric in metrics()} <= counted
     for series in past.store.all():
         assert all(value for _, value in series.labels), series.descriptor.type
+
+
+def test_no_metric_counts_a_check(server: Server, lines: Lines) -> None:
+    """What the function prints of checks, answered or refused, moves no metric, and so no alert."""
+    agent = {"user-agent": f"{CHECK_AGENT}/1.0"}
+    example = server.client.get("/model").json()["example"]
+    for body in (example, {"instances": [{}]}):
+        server.client.post("/predict", json=body, headers=agent)
+    server.wait_for_records("check", 2)
+    past = Past(lines)
+    for line in server.lines:
+        if json.loads(line)["kind"] == "check":
+            past.entry(MINUTE, read_line(line.decode(), "stdout", ORIGIN, int((NOW - MINUTE) * 1e9), "0"))
+    assert past.store.all() == []
 
 
 SYSTEM_LINES = {
