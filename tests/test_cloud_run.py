@@ -693,6 +693,15 @@ def test_memory_is_looked_at_after_each_request(service: Deployed) -> None:
     assert len(out_of_memory(service)) == 1
 
 
+def test_a_container_is_all_of_its_processes(service: Deployed) -> None:
+    """What the first process has started counts as well, and ends with it."""
+    service.deploy({**LITTLE, "command": ["sh", "-c", "python -S main.py; true"]})
+    pid = service.get().json()["pid"]
+    assert service.get("/grow?128").status_code == 503
+    wait_for(lambda: not is_alive(pid))
+    assert len(out_of_memory(service)) == 1
+
+
 def test_instances_multiply_up_to_the_ceiling(service: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests beyond an instance's concurrency start another; at the ceiling they wait, and are then refused 429."""
     service.deploy(template={"maxInstanceRequestConcurrency": 1, "scaling": {"maxInstanceCount": 2}})

@@ -18,7 +18,7 @@ from tests.cloud.schemas import Json
 
 APIS = ("artifactregistry", "cloudresourcemanager", "iam", "logging", "monitoring", "run", "storage")
 RELEASER_ROLES = ("roles/iam.securityReviewer", "roles/logging.logWriter", "roles/viewer")
-MEMORY_MIB = 1024  # infra/variables.tf
+MEMORY_MIB, STARTUP_SECONDS = 1024, 120  # infra/variables.tf
 
 
 def make_environment(cloud: CloudDouble, place: Environment) -> None:
@@ -47,6 +47,7 @@ def make_endpoint(
     image: str = HELLO,
     labels: Mapping[str, str] = MappingProxyType({}),
     memory_mib: int = MEMORY_MIB,
+    startup_seconds: int = STARTUP_SECONDS,
     settings: Mapping[str, str] = MappingProxyType({}),
     invokers: Iterable[str] = (),
 ) -> str:
@@ -69,7 +70,9 @@ def make_endpoint(
     with api_client(cloud, "run", "v2") as client:
         services = client.projects().locations().services()
         body = _service(place, model, email, memory_mib, settings)
-        body["template"]["containers"][0]["image"] = image
+        container = body["template"]["containers"][0]
+        container["image"] = image
+        container["startupProbe"] = _probe("/health/ready", failures=startup_seconds, period=1, timeout=1)
         body["template"]["labels"] = dict(labels)
         services.create(parent=name.partition("/services/")[0], serviceId=service_id, body=body).execute()
         callers = [releaser, *invokers]
@@ -78,7 +81,7 @@ def make_endpoint(
 
 
 def _service(place: Environment, model: str, email: str, memory_mib: int, settings: Mapping[str, str]) -> Json:
-    """Return the service of infra/endpoint/service.tf, without an image, all other variables at their defaults."""
+    """Return the service of infra/endpoint/service.tf without what varies, all other variables at their defaults."""
     bodies_mib = (memory_mib - 320) // 40
     limits = {"MAX_BODY_MB": str(min(16, bodies_mib)), "MAX_IN_FLIGHT_MB": str(bodies_mib)}
     environment = {**limits, **settings, "GOOGLE_CLOUD_PROJECT": place.project, "MODEL_STORE": place.store}
@@ -89,7 +92,6 @@ def _service(place: Environment, model: str, email: str, memory_mib: int, settin
             "limits": {"cpu": "1", "memory": f"{memory_mib}Mi"},
             "startupCpuBoost": True,
         },
-        "startupProbe": _probe("/health/ready", failures=120, period=1, timeout=1),
         "livenessProbe": _probe("/health/live", failures=3, period=10, timeout=5),
     }
     template = {

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tests.cloud.run.instances import Instance
 from tests.cloud.run.probes import Verdict
+from tests.cloud.run.processes import Tree
 from tests.cloud.run.specs import Spec
 
 # Cloud Run lets a request wait for 3.5 times the average startup, or for this long where that is longer.
@@ -132,11 +133,12 @@ class Pool:
         self._drop_if_too_large(instance)
         self.stop_idle(math.inf)
 
-    def kill_too_large(self) -> None:
+    def limit_memory(self, tree: Tree) -> None:
         """Kill every instance that holds more memory than it may; what is under way on one is answered 503."""
         with self._changed:
             instances = list(self._all)
         for instance in instances:
+            instance.find_descendants(tree)
             self._drop_if_too_large(instance)
 
     def drop_if_dead(self, instance: Instance) -> None:

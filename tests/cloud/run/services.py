@@ -14,6 +14,7 @@ from tests.cloud.run.conditions import READY, Failure, condition, revision_missi
 from tests.cloud.run.fronts import Front
 from tests.cloud.run.platform import Platform
 from tests.cloud.run.pools import Bounds, PoolFacts
+from tests.cloud.run.processes import Tree
 from tests.cloud.run.revisions import Revision, already_exists, name_revision, short_name
 from tests.cloud.run.traffic import Routes
 from tests.cloud.schemas import Json
@@ -101,14 +102,14 @@ class Service:
         """Return what is to be reported of every revision that can have instances."""
         return [revision_facts(revision) for revision in self._revisions.values()]
 
-    def sweep(self, idle_seconds: float) -> list[threading.Thread]:
-        """Kill what is too large, stop what was idle for so long, start what the minimum lacks.
+    def limit_memory(self, tree: Tree) -> None:
+        """Kill the instances that hold more memory than they may."""
+        for revision in self._revisions.values():
+            revision.pool.limit_memory(tree)
 
-        Return what is still stopping.
-        """
+    def sweep(self, idle_seconds: float) -> list[threading.Thread]:
+        """Stop what was idle for so long and start what the minimum lacks; return what is still stopping."""
         pools = [revision.pool for revision in self._revisions.values()]
-        for pool in pools:
-            pool.kill_too_large()
         stopping = [thread for pool in pools for thread in pool.stop_idle(idle_seconds)]
         for pool in pools:
             pool.fill()
