@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 from google.cloud import run_v2
@@ -18,7 +18,7 @@ from function.store import open_store
 from lifecycle.environment import Environment, read_environment
 from lifecycle.packaging import Candidate
 from lifecycle.pinning import write_pin
-from lifecycle.versions import CHAMPION, Version, move_alias, publish
+from lifecycle.versions import CHAMPION, Version, move_alias, publish, read_aliases
 from tests.cloud import CloudDouble, bare, oauth
 from tests.cloud.api import run_client
 from tests.cloud.artifactregistry.images import copy_function
@@ -30,6 +30,7 @@ from tests.drill.load import AGENT, Load
 from tests.server import ROOT
 
 CALLER = "caller@example.com"
+START_SECONDS = 60  # for which an update is waited for
 FAULTS = Path(__file__).with_name("faults")
 BY_REVISION = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
 
@@ -115,6 +116,17 @@ class Endpoint:
             shares[name] = shares.get(name, 0) + target.get("percent", 0)
         return {name: percent for name, percent in shares.items() if percent}
 
+    def release_of(self, revision: str) -> Release:
+        """Return what a revision was made of."""
+        made = next(one for one in self.cloud.cloud_run.revisions(self.name) if one["name"].endswith(f"/{revision}"))
+        return Release(int(made["labels"].get("version", 0)), made["containers"][0]["image"])
+
+    @property
+    def champion(self) -> int:
+        """The version that the alias names."""
+        with self._found():
+            return read_aliases(open_store(self.place.store), candidates.MODEL).get(CHAMPION, 0)
+
     def objects(self, prefix: str) -> dict[str, Json]:
         """Return what the store of versions holds below a prefix, as JSON by key."""
         with self._found():
@@ -138,7 +150,7 @@ class Endpoint:
             service.template.containers[0].image = release.image
             service.template.labels = release.labels
             service.traffic = [_target(before, 100)]
-            made = client.update_service(service=service).result()
+            made = client.update_service(service=service, timeout=START_SECONDS).result()
             revision: str = made.latest_ready_revision.rpartition("/")[2]
             shares = {revision: percent, before: 100 - percent}
             made.traffic = [_target(name, share) for name, share in shares.items() if share]
@@ -152,10 +164,11 @@ class Endpoint:
 
 
 @contextlib.contextmanager
-def open_endpoint(
-    *, memory_mib: int = bare.MEMORY_MIB, settings: Mapping[str, str] | None = None
-) -> Iterator[Endpoint]:
-    """Make an endpoint as Terraform and a first release leave it, in seconds; nothing of it remains."""
+def open_endpoint(**variables: Any) -> Iterator[Endpoint]:
+    """Make an endpoint as Terraform and a first release leave it, in seconds; nothing of it remains.
+
+    The variables are those of bare.make_endpoint.
+    """
     place = read_environment("dev")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drill-")))
@@ -171,9 +184,8 @@ def open_endpoint(
             candidates.MODEL,
             image=endpoint.stable.image,
             labels=endpoint.stable.labels,
-            memory_mib=memory_mib,
-            settings=settings or {},
             invokers=[f"user:{CALLER}"],
+            **variables,
         )
         endpoint.settle()
         yield endpoint
