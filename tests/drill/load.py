@@ -96,11 +96,12 @@ def ask(job: dict[str, Any], ending: threading.Event, index: int) -> Iterator[An
                 connection = connection or _connect(job["port"])
                 answer = exchange(connection, request)
             except (OSError, ValueError):
-                answer, connection = b"", _closed(connection)
+                _close(connection)
+                answer, connection = b"", None
             latency_ms = (time.perf_counter() - started) * 1000
             yield Answer(sent, status(answer) if answer else NO_ANSWER, latency_ms, trace, _version(answer))
     finally:
-        _closed(connection)
+        _close(connection)
 
 
 def _connect(port: int) -> socket.socket:
@@ -109,7 +110,7 @@ def _connect(port: int) -> socket.socket:
     return connection
 
 
-def _closed(connection: socket.socket | None) -> None:
+def _close(connection: socket.socket | None) -> None:
     if connection is not None:
         connection.close()
 
