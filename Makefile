@@ -19,7 +19,7 @@ TERRAFORM = terraform -chdir=infra
 LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
-.PHONY: help serve test lint format types check lock bench load clients clean bootstrap init plan apply outputs cloud
+.PHONY: help serve test lint format types check lock bench load clients clean bootstrap init plan apply outputs cloud drill
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ clients: $(READY) ## Make environments of other people's clients, which docs/dia
 
 cloud: $(READY) ## Show the whole product on this machine: Terraform, training, release and calls on a local Google Cloud
 	@$(BIN)/python -m tests.cloud.laptop --model $(MODEL) --port $(CLOUD_PORT)
+
+drill: $(READY) ## Release good and bad versions on a local Google Cloud, under load and while things fail (about ten minutes)
+	@$(BIN)/python -m tests.drill
 
 bootstrap: $(READY) ## Make the bucket of Terraform's state for ENVIRONMENT (infra/ENVIRONMENT.tfvars)
 	@$(BIN)/python infra/bootstrap.py $(VARIABLES)

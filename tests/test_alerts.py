@@ -29,6 +29,7 @@ from tests.cloud.monitoring.series import (
     record_start,
     record_usage,
 )
+from tests.cloud.run.instances import out_of_memory
 from tests.infra.rendered import EXAMPLE, render
 from tests.server import Server
 
@@ -313,7 +314,7 @@ SYSTEM_LINES = {
     "Container called exit(0).": False,
     "Container terminated on signal 9.": True,
     "Container terminated on signal 15.": False,
-    "Memory limit of 512 MiB exceeded with 515 MiB used. Consider increasing the memory limit, see ...": True,
+    out_of_memory(512 << 20, 515 << 20): True,
     'LIVENESS HTTP probe failed 3 times consecutively for container "function-1" on port 8080.': True,
     'STARTUP HTTP probe succeeded after 1 attempt for container "function-1" on port 8080.': False,
     "Starting new instance. Reason: AUTOSCALING - Instance started due to traffic increase.": False,

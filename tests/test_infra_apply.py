@@ -19,7 +19,7 @@ from lifecycle.environment import Environment
 from lifecycle.google_apis import release_credentials
 from lifecycle.rollout.cloud_run import CANDIDATE, STABLE, Endpoint, Share
 from lifecycle.rollout.images import find_image, keep_image
-from tests.cloud import CloudDouble, given, oauth
+from tests.cloud import CloudDouble, bare, given, oauth
 from tests.cloud.api import api_client
 from tests.cloud.artifactregistry.images import HELLO
 from tests.cloud.cloudbuild.repositories import CONNECTIONS, REPOSITORIES
@@ -37,7 +37,7 @@ from tests.server import ROOT
 
 PROJECT, REGION, STATE = "pilot-project", "europe-west6", "pilot-state"
 SERVICE = f"projects/{PROJECT}/locations/{REGION}/services/pilot-churn"
-APPLY, DELIVER = (f"pilot-{name}@{PROJECT}.iam.gserviceaccount.com" for name in ("apply", "deliver"))
+APPLY, DELIVER, SERVER = (f"pilot-{name}@{PROJECT}.iam.gserviceaccount.com" for name in ("apply", "deliver", "churn"))
 PLACE = Environment("test", PROJECT, REGION, "pilot", "pilot-models", {"churn": {}})
 IMAGE = PLACE.images("churn")
 ANN = "ann@example.com"
@@ -234,6 +234,20 @@ class TestApply:
         objectives = root.cloud.resources("monitoring.services.serviceLevelObjectives").values()
         assert sorted(objective["goal"] for objective in objectives) == [0.99, 0.995]
 
+    def test_what_is_made_without_terraform_is_the_same(self, root: Root) -> None:
+        """Where tests do without Terraform, the service and who may do what with it are what Terraform makes."""
+        place = Environment("test", PROJECT, REGION, "pilot", "pilot-models", {"churn": {}})
+        with CloudDouble(project=PROJECT) as cloud:
+            bare.make_environment(cloud, place)
+            bare.make_endpoint(cloud, place, "churn")
+            made, applied = (one.resources(SERVICES)[SERVICE] for one in (cloud, root.cloud))
+            for service in (made, applied):  # the provider keeps variables as a set, without an order
+                service["template"]["containers"][0]["env"].sort(key=lambda variable: variable["name"])
+            for field in ("description", "ingress", "scaling", "template", "traffic"):
+                assert made[field] == applied[field], field
+            for resource in cloud.state.policies:
+                assert grants(cloud, resource) == grants(root.cloud, resource), resource
+
     def test_the_identity_reads_its_versions_and_nothing_else(self, root: Root) -> None:
         """The serving identity gets an object of its model, and 403 for another model's, for a list and for a write."""
         root.cloud.storage.write("pilot-models", "churn/1/manifest.json", b"{}")
@@ -323,6 +337,16 @@ class TestApply:
         }
         assert grants == {}
         assert root.tripwire.hosts <= HARD_CODED
+
+
+def grants(cloud: CloudDouble, resource: str) -> set[tuple[str, str, str]]:
+    """Return what a policy grants to whoever serves and whoever delivers: role, account and condition."""
+    return {
+        (binding["role"], member, binding.get("condition", {}).get("expression", ""))
+        for binding in cloud.state.policies[resource]["bindings"]
+        for member in binding["members"]
+        if member.endswith((DELIVER, SERVER))
+    }
 
 
 def let_apply(cloud: CloudDouble) -> None:

@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 import hcl2
 import httpx2
 from google.api_core.exceptions import GoogleAPIError
-from google.cloud import run_v2
 
-from tests.cloud import given, oauth
+from lifecycle.environment import read_environment
+from tests.cloud import bare, given, oauth
 from tests.cloud.api import run_client
-from tests.cloud.artifactregistry.images import HELLO, copy_function
+from tests.cloud.artifactregistry.images import copy_function
 from tests.cloud.double import CloudDouble
 from tests.cloud.project import FRESH_APIS
 from tests.cloud.run.service import SERVICES
@@ -92,9 +92,8 @@ def main() -> int:
 def show(place: Place, model: str) -> None:
     """Apply, train, release and call; print what came of each."""
     cloud = place.cloud
-    region, prefix, store = _variable("region"), _variable("prefix"), f"gs://{_variable('model_bucket')}"
-    repository = f"{region}-docker.pkg.dev/{cloud.project}/{prefix}"
-    service = f"projects/{cloud.project}/locations/{region}/services/{prefix}-{model}"
+    environment = read_environment(VARIABLES.stem, VARIABLES.parent)
+    store, images, service = environment.store, environment.images(model), environment.service(model)
     with _step("bucket of the state", "make bootstrap"):
         _run([sys.executable, "infra/bootstrap.py", str(VARIABLES)], place.environment)
     with _step("the cloud around the models", "terraform apply, most of a minute") as done:
@@ -104,15 +103,16 @@ def show(place: Place, model: str) -> None:
             applied = True
         except NoTerraform as reason:
             done.append(f"not applied, a bare bucket and service made instead: {reason}")
-            _make_bare(cloud, service)
+            bare.make_environment(cloud, environment)
+            bare.make_endpoint(cloud, environment, model)
     with _step(f"a version of {model}", f"lifecycle train {model} --store {store}") as done:
         said = _lifecycle(place.environment, "train", model, "--store", store).splitlines()
         done.append(next(line for line in said if " is published in " in line))
     with _step("its image", "code and pin, pushed") as done:
-        digest = _push(place, model, store, f"{repository}/{model}")
+        digest = _push(place, model, store, images)
         done.append(f"{model}@{digest[:19]}...")
     with _step("its release", "one update by the Cloud Run Admin API") as done:
-        revision = _release(cloud, service, f"{repository}/{model}@{digest}")
+        revision = _release(cloud, service, f"{images}@{digest}")
         done.append(f"revision {revision.rpartition('/')[2]} is ready")
     url = cloud.resources(SERVICES)[service]["uri"]
     _say_what_to_try(place, url, model, _call(url), applied=applied)
@@ -152,24 +152,6 @@ def _give_what_is_named(cloud: CloudDouble) -> None:
         given.give_key(cloud, unquoted(key))
     if repository := variables.get("repository"):
         given.give_repository(cloud, unquoted(repository["name"]))
-
-
-def _make_bare(cloud: CloudDouble, name: str) -> None:
-    """Make what a release needs, by the APIs: the bucket of versions, and a service that waits for its first image."""
-    cloud.state.enabled.add("run.googleapis.com")
-    cloud.storage.add_bucket(_variable("model_bucket"))
-    parent, _, service = name.partition("/services/")
-    probe = run_v2.Probe(http_get=run_v2.HTTPGetAction(path="/health/ready"), period_seconds=1, failure_threshold=120)
-    container = run_v2.Container(
-        image=HELLO,
-        env=[run_v2.EnvVar(name="MODEL_STORE", value=f"gs://{_variable('model_bucket')}")],
-        startup_probe=probe,
-    )
-    # Nobody granted an identity of its own anything here, so everything runs as the owner.
-    template = run_v2.RevisionTemplate(containers=[container], service_account=oauth.OWNER)
-    wanted = run_v2.Service(template=template)
-    with run_client(cloud) as client:
-        client.create_service(parent=parent, service=wanted, service_id=service).result()
 
 
 def _terraform(folder: Path, environment: Mapping[str, str], *arguments: str) -> str:
