@@ -6,6 +6,7 @@ Everything but the cloud is real: Terraform and its provider, the state in its b
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -55,6 +56,28 @@ class Place(NamedTuple):
     inside: dict[str, str]
     outside: dict[str, str]
     folder: Path
+
+
+class Ready(NamedTuple):
+    """What a place that is ready says of itself: whose process it is, which environment, whether infra/ was applied."""
+
+    pid: int
+    environment: str
+    applied: bool
+
+    def write(self, folder: Path) -> None:
+        """Write it down, whole or not at all."""
+        draft = folder / "ready.draft"
+        draft.write_text(json.dumps(self._asdict()), encoding="utf-8")
+        draft.rename(folder / "ready")
+
+
+def read_ready(folder: Path) -> Ready | None:
+    """Return what the place of a folder says of itself, nothing where it is not ready."""
+    try:
+        return Ready(**json.loads((folder / "ready").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
 
 
 def work_folder(port: int) -> Path:
@@ -110,17 +133,13 @@ def running(target: Environment, port: int) -> Iterator[Place]:
 
 
 def install(place: Place, *models: str) -> bool:
-    """Apply infra/, or make a bare bucket and services where Terraform cannot be had; tell whether it was applied."""
-    with step("bucket of the state", "make bootstrap"):
-        run([sys.executable, "infra/bootstrap.py", str(variables_file(place.target))], place.inside)
-    with step("the cloud around the models", "terraform apply, most of a minute") as done:
-        try:
-            done.append(_apply(place))
-        except NoTerraform as reason:
-            done.append(f"not applied, a bare bucket and service made instead: {reason}")
-            make_bare(place.cloud, place.target, *models)
-            return False
-    return True
+    """Apply infra/, or make a bare bucket and services where Terraform cannot be had; tell whether it was applied.
+
+    Then the place is ready, which is written down for programs that look for one.
+    """
+    applied = _install(place, *models)
+    Ready(os.getpid(), place.target.name, applied).write(place.folder)
+    return applied
 
 
 def make_bare(cloud: CloudDouble, target: Environment, *models: str) -> None:
@@ -131,8 +150,9 @@ def make_bare(cloud: CloudDouble, target: Environment, *models: str) -> None:
     probe = run_v2.Probe(http_get=run_v2.HTTPGetAction(path="/health/ready"), period_seconds=1, failure_threshold=120)
     store = [run_v2.EnvVar(name="MODEL_STORE", value=target.store)]
     container = run_v2.Container(image=HELLO, env=store, startup_probe=probe)
-    # Nobody granted an identity of its own anything here, so everything runs as the owner.
+    # Nobody granted an identity of its own anything here, so services run as the owner, and pipelines are owners.
     template = run_v2.RevisionTemplate(containers=[container], service_account=oauth.OWNER)
+    _give_identities(cloud, target)
     with run_client(cloud) as client:
         for model in models:
             parent, _, service = target.service(model).partition("/services/")
@@ -154,6 +174,19 @@ def run(command: list[str], environment: Mapping[str, str]) -> str:
     if done.returncode:
         raise CannotGoOn(f"\n{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     return str(done.stdout)
+
+
+def _install(place: Place, *models: str) -> bool:
+    with step("bucket of the state", "make bootstrap"):
+        run([sys.executable, "infra/bootstrap.py", str(variables_file(place.target))], place.inside)
+    with step("the cloud around the models", "terraform apply, most of a minute") as done:
+        try:
+            done.append(_apply(place))
+        except NoTerraform as reason:
+            done.append(f"not applied, a bare bucket and service made instead: {reason}")
+            make_bare(place.cloud, place.target, *models)
+            return False
+    return True
 
 
 def _apply(place: Place) -> str:
@@ -186,6 +219,19 @@ def _make_repository(cloud: CloudDouble, target: Environment) -> None:
     with api_client(cloud, "artifactregistry", "v1") as client:
         repositories = client.projects().locations().repositories()
         repositories.create(parent=parent, repositoryId=target.prefix, body={"format": "DOCKER"}).execute()
+
+
+def _give_identities(cloud: CloudDouble, target: Environment) -> None:
+    cloud.state.enabled |= {"iam.googleapis.com", "cloudresourcemanager.googleapis.com"}
+    project = f"projects/{target.project}"
+    accounts = [f"{target.prefix}-{name}" for name in ("apply", "deliver", "verify")]
+    with api_client(cloud, "iam", "v1") as client:
+        for account in accounts:
+            client.projects().serviceAccounts().create(name=project, body={"accountId": account}).execute()
+    members = [f"serviceAccount:{account}@{target.project}.iam.gserviceaccount.com" for account in accounts]
+    with api_client(cloud, "cloudresourcemanager", "v1") as client:
+        policy = {"bindings": [{"role": "roles/owner", "members": members}]}
+        client.projects().setIamPolicy(resource=target.project, body={"policy": policy}).execute()
 
 
 def _terraform(folder: Path, environment: Mapping[str, str], *arguments: str) -> str:
