@@ -1,14 +1,23 @@
 """Google's client libraries as the release identity, each at the address that its documented variable names."""
 
 import os
-from functools import cache
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
 from typing import Any
 
 import google.auth
+import httplib2
+import requests
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, RetryError
+from google.api_core.retry import Retry
 from google.auth import impersonated_credentials
 from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
+from google_auth_httplib2 import AuthorizedHttp
 from googleapiclient import discovery
+from googleapiclient.errors import HttpError
 
 from lifecycle.environment import Environment
 from lifecycle.errors import CloudFailed
@@ -23,6 +32,22 @@ VARIABLES = {
     "run": ("GOOGLE_CLOUD_RUN_V2_CUSTOM_ENDPOINT", "v2"),
 }
 
+CALL_SECONDS = 30.0  # one call to an API without a library of its own
+# Answers after which the same call may succeed.
+TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+NO_ANSWER = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+    httplib2.HttpLib2Error,
+    HTTPException,
+    ConnectionError,
+    TimeoutError,
+)
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 10.0
+PERMISSION = re.compile(r"'?\b([a-z]+(?:\.[A-Za-z]+){2,})\b'? denied")
+
 
 def client_options(api: str) -> dict[str, str]:
     """Return the client options that name an API's address; none where it is Google's own."""
@@ -34,9 +59,8 @@ def client_options(api: str) -> dict[str, str]:
 def client(api: str, credentials: Credentials) -> Any:
     """Return a client made from an API's own description; use it as a context, which ends its connections."""
     _, version = VARIABLES[api]
-    return discovery.build(
-        api, version, credentials=credentials, client_options=client_options(api), static_discovery=True
-    )
+    http = AuthorizedHttp(credentials, http=httplib2.Http(timeout=CALL_SECONDS))
+    return discovery.build(api, version, http=http, client_options=client_options(api), static_discovery=True)
 
 
 def release_credentials(environment: Environment) -> Credentials:
@@ -59,7 +83,49 @@ def release_credentials(environment: Environment) -> Credentials:
     return impersonated
 
 
-@cache
+def is_transient(error: Exception) -> bool:
+    """Tell whether a call may succeed when it is made again: no answer, too many calls, a server at fault."""
+    if isinstance(error, GoogleAuthError):
+        return bool(error.retryable) or isinstance(error.__cause__, NO_ANSWER)
+    return isinstance(error, NO_ANSWER) if (status := _status(error)) is None else status in TRANSIENT
+
+
+def patiently(seconds: float) -> Retry:
+    """Return what calls a function until it succeeds, or until a fault stays for so long; waits grow at random."""
+    return Retry(is_transient, initial=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS, timeout=seconds)
+
+
+@contextmanager
+def explained(doing: str, remedy: str) -> Iterator[None]:
+    """Turn whatever Google's libraries raise into CloudFailed; `remedy` says what to do where a permission is missing.
+
+    The first line says what was being done, and which permission was missing; a reason has Google's own words.
+    """
+    try:
+        yield
+    except (GoogleAPIError, HttpError, GoogleAuthError, HTTPException, httplib2.HttpLib2Error, OSError) as error:
+        cause = error.cause if isinstance(error, RetryError) else error
+        said = _said(cause) if cause is error else f"{_said(error)}: {_said(cause)}"
+        if _status(cause) != 403:
+            raise CloudFailed(f"{doing} failed", [said]) from error
+        found = PERMISSION.search(said)
+        missing = f"the permission {found[1]} is missing" if found else "Google refused it"
+        raise CloudFailed(f"{doing} failed: {missing}", [said, remedy]) from error
+
+
+def _said(error: Exception) -> str:
+    """Return an error's own words, on one line."""
+    words = getattr(error, "reason", None) or getattr(error, "message", None) or error
+    return " ".join(str(words).split()) or type(error).__name__
+
+
+def _status(error: Exception) -> int | None:
+    """Return the HTTP status that an error stands for, None where there was no answer."""
+    if isinstance(error, HttpError):
+        return int(error.resp.status)
+    return int(error.code) if isinstance(error, GoogleAPICallError) and error.code is not None else None
+
+
 def _own_credentials() -> Credentials:
     try:
         credentials: Credentials = google.auth.default(scopes=list(SCOPES))[0]
