@@ -12,8 +12,9 @@ from function.contract import CARD, COMPILED, FITTED, GOLDEN, Manifest, Proof
 from function.store import Store, StoreError, open_store
 from lifecycle import console
 from lifecycle.card import describe_engine
+from lifecycle.environment import read_environment
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
-from lifecycle.pinning import bake, pin_of, read_whole, write_pin
+from lifecycle.pinning import bake, is_baked, pin_of, read_whole, write_pin
 from lifecycle.versions import (
     CHAMPION,
     Version,
@@ -61,6 +62,13 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
         help="gs://bucket/prefix or file:///folder",
     )
     return store(click.option("--json", "as_json", is_flag=True, help="Print JSON for machines")(command))
+
+
+def _environment(command: Callable[..., None]) -> Callable[..., None]:
+    option = click.option(
+        "--environment", envvar="ENVIRONMENT", default="dev", show_envvar=True, help="infra/NAME.tfvars"
+    )
+    return option(command)
 
 
 @click.group()
@@ -205,7 +213,7 @@ def promote(name: str, version: str, store: Store, as_json: bool) -> None:
 def pin(name: str, version: str | None, out: Path, bake: bool | None, store: Store, as_json: bool) -> None:
     """Write the pin of VERSION, else of champion, else of the newest version."""
     found = read_version(store, name, find_number(store, name, version))
-    baking = bool(found.manifest.recipe.get("serving", {}).get("bake")) if bake is None else bake
+    baking = is_baked(found) if bake is None else bake
     baked_bytes = _bake(store, found, out) if baking else 0
     file = write_pin(found, out)  # last: a pin that exists has its bytes beside it
     if as_json:
@@ -213,6 +221,56 @@ def pin(name: str, version: str | None, out: Path, bake: bool | None, store: Sto
     else:
         beside = f", with {baked_bytes / 1e6:.1f} MB beside it" if baking else ""
         console.say(f"{name} {found.manifest.version} is pinned by {file}{beside}")
+
+
+@cli.command()
+@click.argument("names", nargs=-1, type=ModelName())
+@click.option("--changed", is_flag=True, help="Of every model that the environment serves, or of NAMES among them")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where folders are written"
+)
+@_environment
+@_shared
+def image(names: tuple[str, ...], changed: bool, out: Path, environment: str, store: Store, as_json: bool) -> None:
+    """Put together what goes into images that the registry does not have; `make build` builds and pushes them."""
+    from lifecycle.google_apis import release_credentials
+    from lifecycle.image import prepare
+
+    if not names and not changed:
+        raise click.UsageError("Say which models: NAMES, or --changed for all that the environment serves.")
+    target = read_environment(environment)
+    with console.progress("image") as say:
+        found = prepare(store, target, names or sorted(target.models), out, release_credentials(target), say)
+    if as_json:
+        console.emit([one._asdict() for one in found])
+        return
+    for one in found:
+        console.say(f"{one.reference}: {f'to be built of {one.folder}' if one.folder else 'there already'}")
+    if not found:
+        console.say("No model has a version: there is no image to build.")
+
+
+@cli.command()
+@click.argument("notes", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--build", envvar="BUILD_ID", show_envvar=True, help="Which build delivered")
+@click.option("--commit", envvar="COMMIT_SHA", show_envvar=True, help="What was delivered")
+@click.option("--run", envvar="_RUN", show_envvar=True, help="What the build was started for")
+@_environment
+@_shared
+def record(
+    notes: Path, build: str | None, commit: str | None, run: str | None, environment: str, store: Store, as_json: bool
+) -> None:
+    """Keep what a delivery came to, whose steps left their exit codes in NOTES; fails where one of them did."""
+    from lifecycle import delivery
+
+    facts = {"run": run, "commit": commit, "build": build}
+    delivered = delivery.record(store, read_environment(environment), notes, facts)
+    if as_json:
+        console.emit(delivered.record)
+    else:
+        console.markdown(delivered.text)
+        console.say(f"Kept as {store.url}/{delivered.key}.md")
+    delivery.check(delivered)
 
 
 def main() -> int:

@@ -43,8 +43,11 @@ def environment(settings: Mapping[str, str], account: str, folder: Path) -> dict
     }
 
 
-def runner(cloud: CloudDouble, workspace: Path, say: local.Say) -> Runner:
-    """Return what CloudBuild.runner takes: each queued build is carried out in a folder, under its own account."""
+def runner(cloud: CloudDouble, workspace: Path, say: local.Say, skipped: Mapping[str, str] | None = None) -> Runner:
+    """Return what CloudBuild.runner takes: each queued build is carried out in a folder, under its own account.
+
+    It is done when the event that made it is answered, so that nobody cancels one under way.
+    """
 
     def carry_out(build: Json) -> None:
         builds = cloud.cloud_build.builds
@@ -54,7 +57,7 @@ def runner(cloud: CloudDouble, workspace: Path, say: local.Say) -> Runner:
         account = build.get("serviceAccount", oauth.OWNER).rpartition("/")[2]
         with tempfile.TemporaryDirectory() as folder:
             variables = environment(cloud.environment, account, Path(folder))
-            builds.update(build["id"], local.run(build, values, workspace, variables, say))
+            builds.update(build["id"], local.run(build, values, workspace, variables, say, skipped))
 
     return carry_out
 
