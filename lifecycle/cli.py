@@ -12,7 +12,6 @@ from function.contract import CARD, COMPILED, FITTED, GOLDEN, Manifest, Proof
 from function.store import Store, StoreError, open_store
 from lifecycle import console
 from lifecycle.card import describe_engine
-from lifecycle.environment import read_environment
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
 from lifecycle.pinning import bake, is_baked, pin_of, read_whole, write_pin
 from lifecycle.versions import (
@@ -233,6 +232,7 @@ def pin(name: str, version: str | None, out: Path, bake: bool | None, store: Sto
 @_shared
 def image(names: tuple[str, ...], changed: bool, out: Path, environment: str, store: Store, as_json: bool) -> None:
     """Put together what goes into images that the registry does not have; `make build` builds and pushes them."""
+    from lifecycle.environment import read_environment
     from lifecycle.google_apis import release_credentials
     from lifecycle.image import prepare
 
@@ -262,6 +262,7 @@ def record(
 ) -> None:
     """Keep what a delivery came to, whose steps left their exit codes in NOTES; fails where one of them did."""
     from lifecycle import delivery
+    from lifecycle.environment import read_environment
 
     facts = {"run": run, "commit": commit, "build": build}
     delivered = delivery.record(store, read_environment(environment), notes, facts)

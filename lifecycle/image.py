@@ -11,10 +11,9 @@ from typing import NamedTuple
 from google.auth.credentials import Credentials
 
 from function.store import Store
-from lifecycle.environment import Environment
+from lifecycle.environment import ROOT, Environment
 from lifecycle.errors import Missing, NotReleasable
 from lifecycle.pinning import bake, is_baked, pin_of, write_pin
-from lifecycle.recipe import ROOT
 from lifecycle.rollout.images import CODE, NOT_CODE, find_image, tag_of
 from lifecycle.versions import CHAMPION, Version, find_number, list_numbers, read_aliases, read_version
 
@@ -63,6 +62,7 @@ def to_release(store: Store, model: str) -> int:
 def _prepare(store: Store, environment: Environment, model: str, folder: Path, credentials: Credentials) -> Prepared:
     version = read_version(store, model, to_release(store, model))
     number, tag = version.manifest.version, tag_of(version.manifest.version, pin_of(version))
+    shutil.rmtree(folder, ignore_errors=True)  # what an earlier run left may be another version's
     reference = f"{environment.images(model)}:{tag}"
     try:
         find_image(environment, model, tag, credentials)
@@ -73,8 +73,7 @@ def _prepare(store: Store, environment: Environment, model: str, folder: Path, c
 
 
 def _write(store: Store, version: Version, folder: Path, reference: str) -> None:
-    """Write an image's folder anew; the reference comes last, and makes it one that can be built."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Write an image's folder; the reference comes last, and makes it one that can be built."""
     app = folder / APP
     app.mkdir(parents=True)
     for name in CODE:

@@ -1,4 +1,4 @@
-"""A workspace to carry cloudbuild.yaml out in: the repository's files, and stand-ins for the verbs that take minutes."""
+"""A workspace to carry cloudbuild.yaml out in: the repository's files, and stand-ins for verbs that take minutes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from function.store import FileStore
 from tests.server import ROOT
+from tests.toys import TOYS, publish_toy
 
 # What stands in for a verb is tests/standins.py; the others are real.
+TEMPLATE = "version"  # where stand-ins find the files of a version
 REPLACED = ("train", "rollout", "report")
 COPIED = ("function", "lifecycle", "infra", "models")
 FILES = ("Makefile", "cloudbuild.yaml", "requirements.txt", "requirements-dev.txt")
@@ -30,13 +33,26 @@ def make_workspace(folder: Path, environment: str, variables: Mapping[str, Any])
     (folder / "infra" / f"{environment}.tfvars").write_text("".join(lines), encoding="utf-8")
     programs = folder / ".venv" / "bin"
     programs.mkdir(parents=True)
-    python, standins = shlex.quote(sys.executable), shlex.quote(str(ROOT / "tests" / "standins.py"))
-    chosen = f'case "$1 $2 $3" in {"|".join(f"-m\\ lifecycle\\ {verb}" for verb in REPLACED)})'
-    text = f'#!/bin/sh\n{chosen} shift 2; PYTHONPATH="$PWD:{ROOT}" exec {python} {standins} "$@";; esac\nexec {python} "$@"\n'
-    (programs / "python").write_text(text, encoding="utf-8")
+    (programs / "python").write_text(_python(), encoding="utf-8")
     (programs / "python").chmod(0o755)
+    publish_toy(FileStore(folder / "store"), "toy", TOYS["truth"]())
+    shutil.move(folder / "store" / "toy" / "1", folder / TEMPLATE)
     ready = folder / ".venv" / "ready"
     ready.touch()
     later = (folder / "requirements-dev.txt").stat().st_mtime + 1
     os.utime(ready, (later, later))
     return folder
+
+
+def _python() -> str:
+    """Return the program that a workspace calls python: it hands some verbs to the stand-ins."""
+    python, standins = shlex.quote(sys.executable), shlex.quote(str(ROOT / "tests" / "standins.py"))
+    replaced = " | ".join(f"'-m lifecycle {verb}'" for verb in REPLACED)
+    lines = [
+        "#!/bin/sh",
+        'case "$1 $2 $3" in',
+        f'  {replaced}) shift 2; PYTHONPATH="$PWD:"{shlex.quote(str(ROOT))} exec {python} {standins} "$@" ;;',
+        "esac",
+        f'exec {python} "$@"',
+    ]
+    return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from function.contract import Pin
-from function.store import Store, open_store
+from function.store import FileStore, Store, open_store
 from lifecycle.environment import Environment
 from lifecycle.errors import Missing
 from lifecycle.google_apis import release_credentials
@@ -45,13 +45,28 @@ def variables(cloud: CloudDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return made
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> FileStore:
+    """Return a store with versions of both models."""
+    made = FileStore(tmp_path_factory.mktemp("published"))
+    for name in ("other", "toy", "toy", "toy"):
+        publish_toy(made, name, TOYS["truth"]())
+    return made
+
+
 @pytest.fixture
-def store(variables: dict[str, str]) -> Iterator[Store]:
-    """Return the store of versions, with one of a toy."""
+def store(variables: dict[str, str], published: FileStore) -> Iterator[Store]:
+    """Return the store of versions, with the first of a toy."""
     found = open_store(TARGET.store)
-    publish_toy(found, "toy", TOYS["truth"]())
+    give(found, published, "toy", 1)
     yield found
     found.close()
+
+
+def give(store: Store, published: FileStore, model: str, number: int) -> None:
+    """Put a version that was published elsewhere into the store."""
+    for entry in published.list(f"{model}/{number}/"):
+        store.create(entry.key, published.get(entry.key).content)
 
 
 def prepared(store: Store, out: Path, *models: str) -> list[Prepared]:
@@ -102,10 +117,10 @@ def test_bytes_are_baked_where_the_recipe_says_so(store: Store, tmp_path: Path, 
     assert blobs == {*(file.sha256 for file in version.manifest.files.values()), pin_of(version).manifest_sha256}
 
 
-def test_the_challenger_goes_before_the_champion(store: Store) -> None:
+def test_the_challenger_goes_before_the_champion(store: Store, published: FileStore) -> None:
     """What was published to be released goes first; the champion may need an image of new code."""
-    for _ in range(2):
-        publish_toy(store, "toy", TOYS["truth"]())
+    for number in (2, 3):
+        give(store, published, "toy", number)
     assert to_release(store, "toy") == 3
     move_alias(store, "toy", "champion", 1)
     assert to_release(store, "toy") == 1
@@ -140,11 +155,11 @@ def test_a_built_image_is_not_built_again(
 
 
 def test_one_that_cannot_be_built_does_not_hold_up_another(
-    store: Store, variables: dict[str, str], cloud: CloudDouble, tmp_path: Path
+    store: Store, published: FileStore, variables: dict[str, str], cloud: CloudDouble, tmp_path: Path
 ) -> None:
     """The build goes on after a failure, names what failed, and fails."""
     out = tmp_path / "out"
-    publish_toy(store, "other", TOYS["truth"]())
+    give(store, published, "other", 1)
     toy = prepared(store, out)[-1]
     (out / "other" / "app" / "function" / "main.py").write_text("def predict(:\n")
     done = make_build(out, variables)

@@ -9,11 +9,10 @@ from googleapiclient.errors import HttpError
 
 from function.contract import BLOBS, Pin
 from lifecycle import google_apis
-from lifecycle.environment import Environment
+from lifecycle.environment import ROOT, Environment
 from lifecycle.errors import NotReleasable
 from lifecycle.google_apis import explained, patiently
 from lifecycle.pinning import PIN
-from lifecycle.recipe import ROOT
 
 PATIENCE_SECONDS = 120.0  # a call that is repeated, because it gets no answer or one that passes
 SERVED = "served"  # begins the tags of images that clean-up keeps (infra/registry.tf)
