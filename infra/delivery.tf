@@ -34,10 +34,14 @@ resource "google_service_account_iam_member" "deliver_identity_tokens" {
 
 locals {
   # Only project-wide roles exist for these: the builds' own log, what the judge reads (logs and metrics), and reading
-  # everything, which a plan has to, to see drift.
+  # everything, which a plan has to, to see drift. A pull request's plan compares with the state alone, and looks up the
+  # project's number and, with a key of your own, the agents that use it (docs/decisions/0010).
   project_roles = {
     deliver = ["roles/iam.securityReviewer", "roles/logging.logWriter", "roles/viewer"]
-    verify  = ["roles/logging.logWriter"]
+    verify = concat(
+      ["roles/browser", "roles/logging.logWriter"],
+      var.encryption_key == null ? [] : ["roles/bigquery.jobUser"],
+    )
   }
   builders = {
     deliver = google_service_account.deliver.member
@@ -109,7 +113,6 @@ locals {
   # What every build is told; cloudbuild.yaml holds the defaults.
   substitutions = {
     _ENVIRONMENT = var.environment
-    _IMAGES      = local.images
     _MODEL_STORE = google_storage_bucket.models.url
   }
 }

@@ -16,7 +16,7 @@ from lifecycle.card import describe_engine
 from lifecycle.decision import DECISION, describe_verdict
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
 from lifecycle.options import ModelName, as_json, in_environment, in_store
-from lifecycle.pinning import bake, pin_of, read_whole, write_pin
+from lifecycle.pinning import bake, is_baked, pin_of, read_whole, write_pin
 from lifecycle.versions import (
     CHAMPION,
     Version,
@@ -222,7 +222,7 @@ def promote(name: str, version: str, store: Store, as_json: bool) -> None:
 def pin(name: str, version: str | None, out: Path, bake: bool | None, store: Store, as_json: bool) -> None:
     """Write the pin of VERSION, else of champion, else of the newest version."""
     found = read_version(store, name, find_number(store, name, version))
-    baking = bool(found.manifest.recipe.get("serving", {}).get("bake")) if bake is None else bake
+    baking = is_baked(found) if bake is None else bake
     baked_bytes = _bake(store, found, out) if baking else 0
     file = write_pin(found, out)  # last: a pin that exists has its bytes beside it
     if as_json:
@@ -297,6 +297,58 @@ def report(names: tuple[str, ...], draft: Path, out: Path, as_json: bool) -> Non
         console.emit({"file": str(out), "drafts": [one.model_dump(mode="json") for one in drafts]})
     else:
         console.say(f"{out} says what would become of {', '.join(one.model for one in drafts)}")
+
+
+@cli.command()
+@click.argument("names", nargs=-1, type=ModelName())
+@click.option("--changed", is_flag=True, help="Of every model that the environment serves, or of NAMES among them")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where folders are written"
+)
+@in_environment
+@in_store
+def image(names: tuple[str, ...], changed: bool, out: Path, environment: str, store: Store, as_json: bool) -> None:
+    """Put together what goes into images that the registry does not have; `make build` builds and pushes them."""
+    from lifecycle.environment import read_environment
+    from lifecycle.google_apis import release_credentials
+    from lifecycle.image import prepare
+
+    if not names and not changed:
+        raise click.UsageError("Say which models: NAMES, or --changed for all that the environment serves.")
+    target = read_environment(environment)
+    with console.progress("image") as say:
+        found = prepare(store, target, names or sorted(target.models), out, release_credentials(target), say)
+    if as_json:
+        console.emit([one._asdict() for one in found])
+        return
+    for one in found:
+        console.say(f"{one.reference}: {f'to be built of {one.folder}' if one.folder else 'there already'}")
+    if not found:
+        console.say("No model has a version: there is no image to build.")
+
+
+@cli.command()
+@click.argument("notes", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--build", envvar="BUILD_ID", show_envvar=True, help="Which build delivered")
+@click.option("--commit", envvar="COMMIT_SHA", show_envvar=True, help="What was delivered")
+@click.option("--run", envvar="_RUN", show_envvar=True, help="What the build was started for")
+@in_environment
+@in_store
+def record(
+    notes: Path, build: str | None, commit: str | None, run: str | None, environment: str, store: Store, as_json: bool
+) -> None:
+    """Keep what a delivery came to, whose steps left their exit codes in NOTES; fails where one of them did."""
+    from lifecycle import delivery
+    from lifecycle.environment import read_environment
+
+    facts = {"run": run, "commit": commit, "build": build}
+    delivered = delivery.record(store, read_environment(environment), notes, facts)
+    if as_json:
+        console.emit(delivered.record)
+    else:
+        console.markdown(delivered.text)
+        console.say(f"Kept as {store.url}/{delivered.key}.md")
+    delivery.check(delivered)
 
 
 def main() -> int:

@@ -8,7 +8,8 @@ from lark.exceptions import LarkError
 
 from lifecycle.errors import Missing, RecipeInvalid
 
-FOLDER = Path(__file__).resolve().parent.parent / "infra"  # the recipe knows the root too, and brings pandas
+ROOT = Path(__file__).resolve().parent.parent  # not the recipe's, which takes scikit-learn's seconds to import
+FOLDER = ROOT / "infra"
 NEEDED = ("project", "region", "prefix", "model_bucket")
 
 

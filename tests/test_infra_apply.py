@@ -37,7 +37,9 @@ from tests.server import ROOT
 
 PROJECT, REGION, STATE = "pilot-project", "europe-west6", "pilot-state"
 SERVICE = f"projects/{PROJECT}/locations/{REGION}/services/pilot-churn"
-APPLY, DELIVER, SERVER = (f"pilot-{name}@{PROJECT}.iam.gserviceaccount.com" for name in ("apply", "deliver", "churn"))
+APPLY, DELIVER, SERVER, VERIFY = (
+    f"pilot-{name}@{PROJECT}.iam.gserviceaccount.com" for name in ("apply", "deliver", "churn", "verify")
+)
 PLACE = Environment("test", PROJECT, REGION, "pilot", "pilot-models", {"churn": {}})
 IMAGE = PLACE.images("churn")
 ANN = "ann@example.com"
@@ -310,6 +312,18 @@ class TestApply:
     def test_the_delivering_identity_can_plan(self, root: Root) -> None:
         """A delivery's plan reads all that there is, under its own identity, and finds nothing to do."""
         root.run("plan", "-detailed-exitcode", "-lock=false", account=DELIVER)
+
+    def test_the_verifying_identity_plans_against_the_state(self, root: Root) -> None:
+        """A pull request's plan reads the state alone: it shows a change, and may not look at what there is."""
+        root.run("plan", "-detailed-exitcode", "-lock=false", "-refresh=false", account=VERIFY)
+        token = {"GOOGLE_OAUTH_ACCESS_TOKEN": oauth.access_token(VERIFY)}
+        looking = terraform(root.folder, root.environment | token, "plan", "-lock=false")
+        assert looking.returncode == 1 and "403" in looking.stderr
+        root.write({**MORE, "records_days": 31})
+        planned = terraform(root.folder, root.environment | token, "plan", "-lock=false", "-refresh=false")
+        root.write(MORE)
+        assert planned.returncode == 0, planned.stderr
+        assert "Plan: 0 to add, 1 to change, 0 to destroy." in planned.stdout
 
     @pytest.mark.skipif(shutil.which("promtool") is None, reason="needs Prometheus: apt-get install prometheus")
     @pytest.mark.parametrize("course", COURSES)

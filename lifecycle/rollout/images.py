@@ -9,12 +9,11 @@ from googleapiclient.errors import HttpError
 
 from function.contract import BLOBS, Pin
 from lifecycle import google_apis
-from lifecycle.environment import Environment
+from lifecycle.environment import ROOT, Environment
 from lifecycle.errors import NotReleasable
 from lifecycle.google_apis import explained, patiently
 from lifecycle.pinning import PIN
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SERVED = "served"  # begins the tags of images that clean-up keeps (infra/registry.tf)
 CODE = ("function", "requirements.txt")  # what goes into an image, beside the pin
 NOT_CODE = frozenset({"__pycache__", PIN, BLOBS})

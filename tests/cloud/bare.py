@@ -16,21 +16,29 @@ from tests.cloud.double import CloudDouble
 from tests.cloud.run.service import SERVICES
 from tests.cloud.schemas import Json
 
-APIS = ("artifactregistry", "cloudresourcemanager", "iam", "logging", "monitoring", "run", "storage")
-RELEASER_ROLES = ("roles/iam.securityReviewer", "roles/logging.logWriter", "roles/viewer")
+APIS = ("artifactregistry", "cloudresourcemanager", "iam", "iamcredentials", "logging", "monitoring", "run", "storage")
+RELEASER_ROLES = ("roles/iam.securityReviewer", "roles/viewer")
+VERIFIER_ROLE = "roles/logging.logWriter"
 MEMORY_MIB, STARTUP_SECONDS = 1024, 120  # infra/variables.tf
 
 
 def make_environment(cloud: CloudDouble, place: Environment) -> None:
-    """Make what all endpoints share: the bucket of versions, the repository of images, the release identity."""
+    """Make what all endpoints share: the bucket of versions, the repository of images, the builds' identities."""
     cloud.state.enabled |= {f"{api}.googleapis.com" for api in APIS}
     releaser = _account(cloud, place.release_identity)
+    verifier = _account(cloud, f"{place.prefix}-verify@{place.project}.iam.gserviceaccount.com")
     with api_client(cloud, "cloudresourcemanager", "v1") as client:
-        _grant(client.projects(), place.project, {role: [releaser] for role in RELEASER_ROLES})
+        roles = {role: [releaser] for role in RELEASER_ROLES}
+        _grant(client.projects(), place.project, {**roles, VERIFIER_ROLE: [releaser, verifier]})
+    with api_client(cloud, "iam", "v1") as client:
+        itself = f"projects/{place.project}/serviceAccounts/{place.release_identity}"
+        minter = {"roles/iam.serviceAccountOpenIdTokenCreator": [releaser]}
+        _grant(client.projects().serviceAccounts(), itself, minter)
     with api_client(cloud, "storage", "v1") as client:
         bucket = {"name": place.model_bucket, "location": place.region, "versioning": {"enabled": True}}
         client.buckets().insert(project=place.project, body=bucket).execute()
     _grant_in_bucket(cloud, place.model_bucket, {"role": "roles/storage.objectUser", "members": [releaser]})
+    _grant_in_bucket(cloud, place.model_bucket, {"role": "roles/storage.objectViewer", "members": [verifier]})
     with api_client(cloud, "artifactregistry", "v1") as client:
         repositories = client.projects().locations().repositories()
         parent = f"projects/{place.project}/locations/{place.region}"

@@ -54,6 +54,11 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/bigquery.dataViewer": _TABLE_READ,
     "roles/bigquery.jobUser": ("bigquery.jobs.create", *PROJECT_READ),
     "roles/billing.costsManager": ("billing.budgets.*",),
+    "roles/browser": (
+        *_of("resourcemanager.folders", *READ),
+        "resourcemanager.organizations.get",
+        *_of("resourcemanager.projects", "get", "getIamPolicy", "list"),
+    ),
     "roles/cloudbuild.builds.approver": (*_of("cloudbuild.builds", "approve", *READ), *PROJECT_READ),
     "roles/cloudbuild.builds.builder": (
         *_of("cloudbuild.builds", "create", "get", "list", "update"),

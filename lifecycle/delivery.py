@@ -1,0 +1,126 @@
+"""The record of a delivery: which commit and build it was, and what became of each model; kept beside the versions."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from function.store import Store
+from lifecycle.environment import Environment
+from lifecycle.errors import LifecycleError
+from lifecycle.image import REFERENCE, to_release
+from lifecycle.versions import CHAMPION, list_numbers, read_aliases, read_version
+
+FOLDER = "_deliveries"  # no model can be called so
+STEPS = ("train", "image", "build", "rollout")  # each leaves its exit code in a file of its name
+PLAN = "plan.txt"
+IMAGES = Path("build/images")
+# What Terraform says at the end of a plan, and of what changed behind its back.
+SUMMARY = re.compile(r"^(No changes\..*|Plan: .*|Changes to Outputs:)$", re.M)
+DRIFT = "changed outside of Terraform"
+
+MEANINGS = {kind.exit_code: (kind.__doc__ or "").splitlines()[0] for kind in LifecycleError.__subclasses__()}
+
+
+class Delivered(NamedTuple):
+    """A record, and where it is: two objects of the store, as JSON and as Markdown."""
+
+    record: dict[str, Any]
+    text: str
+    key: str
+
+
+def record(store: Store, environment: Environment, notes: Path, facts: Mapping[str, str | None]) -> Delivered:
+    """Keep the record of a delivery whose steps left notes in a folder; `facts` name its commit, build and run."""
+    now = datetime.now(UTC)
+    content = {
+        "recorded_at": now.isoformat(timespec="seconds"),
+        **facts,
+        "environment": environment.name,
+        "steps": {step: _code(notes / step) for step in STEPS},
+        "terraform": _plan(notes / PLAN),
+        "models": {model: _model(store, model, facts.get("commit")) for model in sorted(environment.models)},
+    }
+    key = f"{FOLDER}/{now:%Y-%m-%dT%H-%M-%SZ}-{facts.get('build') or 'local'}"
+    text = _markdown(content)
+    store.create(f"{key}.json", json.dumps(content, indent=1).encode())
+    store.create(f"{key}.md", text.encode())
+    return Delivered(content, text, key)
+
+
+def check(delivered: Delivered) -> None:
+    """Raise LifecycleError where a step of a delivery failed, with what its exit code means."""
+    failed = [f"{step} {_ending(code)}" for step, code in delivered.record["steps"].items() if code != 0]
+    if failed:
+        raise LifecycleError("The delivery is recorded, but not all of it succeeded:", failed)
+
+
+def _model(store: Store, model: str, commit: str | None) -> dict[str, Any]:
+    """Return what became of a model: the version to be released, the one that answers, and what was made for them."""
+    if not list_numbers(store, model):
+        return {"version": None, "champion": None, "outcome": "no version is published"}
+    number, champion = to_release(store, model), read_aliases(store, model).get(CHAMPION)
+    reference = IMAGES / model / REFERENCE
+    made_of = read_version(store, model, number).manifest.git_commit or ""
+    verdicts = sorted(entry.key for entry in store.list(f"{model}/{number}/rollouts/") if entry.key.endswith(".json"))
+    return {
+        "version": number,
+        "champion": champion,
+        "trained_from_this_commit": commit is not None and made_of.removesuffix("-dirty") == commit,
+        "image": reference.read_text(encoding="utf-8") if reference.is_file() else None,
+        "verdict": verdicts[-1] if verdicts else None,
+        "outcome": _outcome(number, champion),
+    }
+
+
+def _outcome(number: int, champion: int | None) -> str:
+    if number == champion:
+        return f"version {number} answers"
+    before = f"version {champion} answers" if champion else "nothing was released before it"
+    return f"version {number} is published but not released; {before}"
+
+
+def _code(file: Path) -> int | None:
+    """Return the exit code that a step left, None where it left none: it was ended."""
+    return int(file.read_text()) if file.is_file() else None
+
+
+def _plan(file: Path) -> dict[str, Any] | None:
+    """Return what a plan says in the end, and whether it found drift; None where nothing was planned."""
+    if not file.is_file():
+        return None
+    text = file.read_text(encoding="utf-8")
+    return {"summary": " ".join(SUMMARY.findall(text)) or "see the build's log", "drift": DRIFT in text}
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "did not end, or was not reached"
+    known = MEANINGS.get(code)
+    return f"ended with {code}: {known}" if known else f"ended with {code}"
+
+
+def _markdown(content: Mapping[str, Any]) -> str:
+    return "\n".join([*_head(content), "", *_models(content["models"]), "", *_steps(content), ""])
+
+
+def _head(content: Mapping[str, Any]) -> Iterator[str]:
+    yield f"# Delivery to {content['environment']}, {content['recorded_at']}"
+    yield ""
+    yield from (f"- {name}: {content[name]}" for name in ("run", "commit", "build") if content.get(name))
+
+
+def _models(models: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    yield "| model | outcome | image built | verdict |"
+    yield "| --- | --- | --- | --- |"
+    for name, facts in models.items():
+        yield f"| {name} | {facts['outcome']} | {facts.get('image') or 'none'} | {facts.get('verdict') or 'none'} |"
+
+
+def _steps(content: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"- {step}: {_ending(code) if code != 0 else 'succeeded'}" for step, code in content["steps"].items())
+    if plan := content["terraform"]:
+        drift = " Something was changed outside of Terraform." if plan["drift"] else ""
+        yield f"- Terraform: {plan['summary']}{drift}"
