@@ -3,6 +3,8 @@
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from function.contract import CARD, COMPILED, FITTED, GOLDEN, Manifest, Proof
 from function.store import Store, StoreError, open_store
 from lifecycle import console
 from lifecycle.card import describe_engine
+from lifecycle.environment import Environment, read_environment
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
 from lifecycle.pinning import bake, pin_of, read_whole, write_pin
 from lifecycle.versions import (
@@ -49,6 +52,46 @@ class ModelName(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the name; raises RecipeInvalid for one that no model has."""
         return check_name(value)
+
+
+class EnvironmentName(click.ParamType[Environment]):
+    """An environment of infra/, given by its name."""
+
+    name = "environment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Environment:
+        """Return the environment; raises Missing, or RecipeInvalid."""
+        return read_environment(value) if isinstance(value, str) else value
+
+
+class Moment(click.ParamType[datetime]):
+    """A moment that has been, given as ISO 8601 writes it; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the moment; fail with what was expected."""
+        try:
+            given = datetime.fromisoformat(value) if isinstance(value, str) else value
+        except ValueError:
+            self.fail(f"a time such as 2026-11-07T12:00 or 2026-11-07T13:00:30+01:00 is expected, found {value!r}")
+        moment = given if given.tzinfo else given.replace(tzinfo=UTC)
+        if moment > datetime.now(UTC):
+            self.fail(f"a time that has been is expected, found {value!r}: nobody knows who will answer")
+        return moment
+
+
+def _of_environment(command: Callable[..., None]) -> Callable[..., None]:
+    environment = click.option(
+        "--environment",
+        type=EnvironmentName(),
+        envvar="ENVIRONMENT",
+        default="dev",
+        show_default=True,
+        show_envvar=True,
+        help="An environment of infra/: ENVIRONMENT.tfvars",
+    )
+    return environment(click.option("--json", "as_json", is_flag=True, help="Print JSON for machines")(command))
 
 
 def _shared(command: Callable[..., None]) -> Callable[..., None]:
@@ -213,6 +256,40 @@ def pin(name: str, version: str | None, out: Path, bake: bool | None, store: Sto
     else:
         beside = f", with {baked_bytes / 1e6:.1f} MB beside it" if baking else ""
         console.say(f"{name} {found.manifest.version} is pinned by {file}{beside}")
+
+
+@cli.command()
+@click.argument("name", type=ModelName())
+@_of_environment
+def status(name: str, environment: Environment, as_json: bool) -> None:
+    """Show who answers now, by the cloud itself; the ledger is told where it says otherwise."""
+    from lifecycle.google_apis import release_credentials, signed_in
+    from lifecycle.rollout import standing
+    from lifecycle.rollout.cloud_run import Endpoint
+
+    credentials = release_credentials(environment)
+    store = open_store(environment.store, credentials=credentials)
+    with closing(store), Endpoint(environment, name, credentials) as endpoint:
+        found = standing.look(endpoint, store, name, signed_in())
+    standing.show_status(found, as_json)
+
+
+@cli.command()
+@click.argument("name", type=ModelName())
+@click.option("--at", "moment", type=Moment(), help="One moment, such as 2026-11-07T12:00 (UTC) or ...T13:00+01:00")
+@click.option("--all", "everything", is_flag=True, help="Read every event, however long ago")
+@_of_environment
+def history(name: str, moment: datetime | None, everything: bool, environment: Environment, as_json: bool) -> None:
+    """Show who answered from when to when, or at one moment."""
+    from lifecycle.google_apis import release_credentials
+    from lifecycle.rollout import standing
+
+    with closing(open_store(environment.store, credentials=release_credentials(environment))) as store:
+        if moment is None:
+            answered, found = standing.look_back(store, name, None if everything else standing.MOST_EVENTS)
+            standing.show_history(answered, found, as_json)
+        else:
+            standing.show_moment(*standing.look_back_at(store, name, moment), as_json)
 
 
 def main() -> int:
