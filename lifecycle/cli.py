@@ -4,18 +4,20 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from function.contract import CARD, COMPILED, FITTED, GOLDEN, Manifest, Proof
-from function.store import FileStore, Store, StoreError
+from function.store import FileStore, Store, StoreError, open_store
 from lifecycle import console
 from lifecycle.card import describe_engine
 from lifecycle.decision import DECISION, describe_verdict
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
-from lifecycle.options import ModelName, as_json, in_environment, in_store
+from lifecycle.options import ModelName, Moment, as_json, in_environment, in_store
 from lifecycle.pinning import bake, is_baked, pin_of, read_whole, write_pin
 from lifecycle.versions import (
     CHAMPION,
@@ -269,6 +271,25 @@ def rollout(
 
 @cli.command()
 @click.argument("name", type=ModelName())
+@in_environment
+@as_json
+def status(name: str, environment: str, as_json: bool) -> None:
+    """Show who answers now, by the cloud itself; the ledger is told where it says otherwise."""
+    from lifecycle.environment import read_environment
+    from lifecycle.google_apis import release_credentials, signed_in
+    from lifecycle.rollout import standing
+    from lifecycle.rollout.cloud_run import Endpoint
+
+    target = read_environment(environment)
+    credentials = release_credentials(target)
+    store = open_store(target.store, credentials=credentials)
+    with closing(store), Endpoint(target, name, credentials) as endpoint:
+        found = standing.look(endpoint, store, name, signed_in())
+    standing.show_status(found, as_json)
+
+
+@cli.command()
+@click.argument("name", type=ModelName())
 @click.option("--to", type=int, help="A version that served before, instead of the one before this")
 @in_environment
 @as_json
@@ -349,6 +370,27 @@ def record(
         console.markdown(delivered.text)
         console.say(f"Kept as {store.url}/{delivered.key}.md")
     delivery.check(delivered)
+
+
+@cli.command()
+@click.argument("name", type=ModelName())
+@click.option("--at", "moment", type=Moment(), help="One moment, such as 2026-11-07T12:00 (UTC) or ...T13:00+01:00")
+@click.option("--all", "everything", is_flag=True, help="Read every event, however long ago")
+@in_environment
+@as_json
+def history(name: str, moment: datetime | None, everything: bool, environment: str, as_json: bool) -> None:
+    """Show who answered from when to when, or at one moment."""
+    from lifecycle.environment import read_environment
+    from lifecycle.google_apis import release_credentials
+    from lifecycle.rollout import standing
+
+    target = read_environment(environment)
+    with closing(open_store(target.store, credentials=release_credentials(target))) as store:
+        if moment is None:
+            answered, found = standing.look_back(store, name, None if everything else standing.MOST_EVENTS)
+            standing.show_history(answered, found, as_json)
+        else:
+            standing.show_moment(*standing.look_back_at(store, name, moment), as_json)
 
 
 def main() -> int:

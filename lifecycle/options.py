@@ -1,9 +1,7 @@
 """What verbs share on the command line: models, stores, environments."""
 
-import getpass
-import os
-import socket
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +38,23 @@ class ModelName(click.ParamType[str]):
         return check_name(value)
 
 
+class Moment(click.ParamType[datetime]):
+    """A moment that has been, given as ISO 8601 writes it; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the moment; fail with what was expected."""
+        try:
+            given = datetime.fromisoformat(value) if isinstance(value, str) else value
+        except ValueError:
+            self.fail(f"a time such as 2026-11-07T12:00 or 2026-11-07T13:00:30+01:00 is expected, found {value!r}")
+        moment = given if given.tzinfo else given.replace(tzinfo=UTC)
+        if moment > datetime.now(UTC):
+            self.fail(f"a time that has been is expected, found {value!r}: nobody knows who will answer")
+        return moment
+
+
 def as_json(command: Verb) -> Verb:
     """Add the option --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines")(command)
@@ -69,13 +84,3 @@ def in_environment(command: Verb) -> Verb:
         help="infra/NAME.tfvars",
     )
     return option(command)
-
-
-def whoever() -> str:
-    """Return who is at work here, for people who read it later: a build, or somebody on a machine."""
-    if build := os.environ.get("BUILD_ID"):
-        return f"build {build}"
-    try:
-        return f"{getpass.getuser()} on {socket.gethostname()}"
-    except (KeyError, OSError):  # a user without a name
-        return socket.gethostname()

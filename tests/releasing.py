@@ -18,7 +18,7 @@ SERVICE = PLACE.service(MODEL)
 IMAGES = PLACE.images(MODEL)
 
 
-def make_service(cloud: CloudDouble, *, health_check_disabled: bool = False) -> None:
+def make_service(cloud: CloudDouble, *, place: Environment = PLACE, health_check_disabled: bool = False) -> None:
     """Make a service that waits for its first release, with much that a release has to leave alone.
 
     Without a health check, Cloud Run takes each revision for ready, and nothing is started before it is called.
@@ -42,18 +42,21 @@ def make_service(cloud: CloudDouble, *, health_check_disabled: bool = False) -> 
         health_check_disabled=health_check_disabled,
     )
     wanted = run_v2.Service(template=template, labels={"owner": "terraform"}, description="Predictions of churn")
-    parent, _, name = SERVICE.partition("/services/")
+    parent, _, name = place.service(MODEL).partition("/services/")
     with run_client(cloud) as client:
         client.create_service(parent=parent, service=wanted, service_id=name)
 
 
-def push_image(cloud: CloudDouble, name: str, *, tags: tuple[str, ...] = (), starts: bool = True) -> str:
+def push_image(
+    cloud: CloudDouble, name: str, *, place: Environment = PLACE, tags: tuple[str, ...] = (), starts: bool = True
+) -> str:
     """Push an image of the test container, another one for each name; return its reference by digest."""
     command = ("python", "-S", "main.py") if starts else ("python", "-S", "-c", "raise SystemExit('no model')")
     container = ROOT / "tests" / "container"
-    return f"{IMAGES}@{cloud.images.push(container, IMAGES, tags, command=command, environment={'IMAGE': name})}"
+    images = place.images(MODEL)
+    return f"{images}@{cloud.images.push(container, images, tags, command=command, environment={'IMAGE': name})}"
 
 
-def open_endpoint() -> Endpoint:
+def open_endpoint(place: Environment = PLACE) -> Endpoint:
     """Return the service as the owner of the double sees it."""
-    return Endpoint(PLACE, MODEL, AnonymousCredentials())
+    return Endpoint(place, MODEL, AnonymousCredentials())

@@ -25,7 +25,9 @@ from tests.test_data_checks import TRAIN
 from tests.test_recipe import RECIPE, write_model
 from tests.toys import TOYS, publish_toy
 
-VERBS = ("train", "package", "versions", "show", "verify", "promote", "pin")
+OF_A_STORE = ("train", "package", "versions", "show", "verify", "promote", "pin")
+OF_AN_ENVIRONMENT = ("status", "history")
+VERBS = (*OF_A_STORE, *OF_AN_ENVIRONMENT)
 FILES = ("model.joblib", "model.npz", "reference.json", "golden.jsonl", "card.md")
 
 
@@ -114,10 +116,10 @@ def test_help_lists_every_verb_and_exit_code() -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb: str, run: Run) -> None:
-    """A verb's help says what it does and that the store may come from MODEL_STORE."""
+    """A verb's help says what it does, and which variable may name the store or the environment."""
     done = run(verb, "--help")
     assert done.code == 0
-    assert "MODEL_STORE" in done.out
+    assert ("MODEL_STORE" if verb in OF_A_STORE else "ENVIRONMENT") in done.out
     assert cli.commands[verb].help.split(".")[0].split()[0] in done.out
 
 

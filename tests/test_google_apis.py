@@ -25,6 +25,7 @@ from lifecycle import google_apis
 from lifecycle.errors import CloudFailed
 from lifecycle.google_apis import client_options, explained, is_transient, release_credentials, signed_in
 from tests.cloud import CloudDouble, oauth
+from tests.cloud.api import api_client
 from tests.cloud.project import project_number
 from tests.cloud.tripwire import GOOGLE_AUTH, Tripwire
 from tests.releasing import PLACE
@@ -38,18 +39,29 @@ CREATOR, OPEN_ID = "roles/iam.serviceAccountTokenCreator", "roles/iam.serviceAcc
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
-@pytest.fixture
-def cloud(cloud: CloudDouble, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudDouble]:
-    """Give a project with a release identity and a robot; nothing but loopback is reached."""
-    monkeypatch.setattr(google_apis, "FIRST_WAIT_SECONDS", 0.02)
-    for email in (IDENTITY, ROBOT):
-        body = {"accountId": email.partition("@")[0]}
-        assert httpx2.post(f"{cloud.url}/iam/v1/{PROJECT}/serviceAccounts", json=body).status_code == 200
-    with Tripwire() as tripwire:
-        for name, value in tripwire.environment.items():
-            monkeypatch.setenv(name, value)
+@pytest.fixture(scope="module")
+def double() -> Iterator[CloudDouble]:
+    """Give a cloud that clients find by themselves; nothing but loopback is reached."""
+    with Tripwire() as tripwire, CloudDouble() as cloud, pytest.MonkeyPatch.context() as patched:
+        for name, value in {**cloud.environment, **tripwire.environment}.items():
+            patched.setenv(name, value)
         yield cloud
         assert tripwire.hosts <= GOOGLE_AUTH
+
+
+@pytest.fixture
+def cloud(double: CloudDouble, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudDouble]:
+    """Give a project with a release identity and a robot, and no grants."""
+    monkeypatch.setattr(google_apis, "FIRST_WAIT_SECONDS", 0.02)
+    with api_client(double, "iam", "v1") as iam:
+        accounts = iam.projects().serviceAccounts()
+        for email in (IDENTITY, ROBOT):
+            accounts.create(name=PROJECT, body={"accountId": email.partition("@")[0]}).execute()
+        double.requests.clear()
+        yield double
+        double.faults.clear()
+        for email in (IDENTITY, ROBOT):
+            accounts.delete(name=f"{PROJECT}/serviceAccounts/{email}").execute()
 
 
 def grant(cloud: CloudDouble, role: str, email: str = ROBOT) -> None:

@@ -169,7 +169,7 @@ class Endpoint:
         return self._change(seen, _Wish(tuple(shares), image, labels))
 
     def move(self, seen: State, shares: Sequence[Share]) -> State:
-        """Split the traffic; raises CloudFailed where a revision cannot take it, and then it is as it was."""
+        """Split the traffic; raises CloudFailed where a revision cannot take it: then everybody answers as before."""
         return self._settled_as(self._change(seen, _Wish(tuple(shares))))
 
     def roll_back(self, seen: State, revision: str) -> State:
@@ -263,7 +263,8 @@ class _Wish(NamedTuple):
     def holds(self, state: State) -> bool:
         ours = tuple(share for share in state.split if not _is_foreign(share.tag))
         is_split = _routes(ours) == _routes(self.shares) and not state.follows_latest
-        return is_split and (not self.image or (state.image, _ours(state.labels)) == (self.image, self.labels))
+        labels = {name: value for name, value in state.labels.items() if name in {MODEL, VERSION, *self.labels}}
+        return is_split and (not self.image or (state.image, labels) == (self.image, self.labels))
 
     def make_of(self, service: run_v2.Service) -> run_v2.Service:
         """Return the service as it is wished, whole: Cloud Run also looks at what the mask leaves alone."""

@@ -1,5 +1,6 @@
 """The verbs rollout and rollback: of several models side by side, interruptible, shown to people and machines."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +13,7 @@ from function.store import StoreError, open_store
 from lifecycle import console
 from lifecycle.environment import read_environment
 from lifecycle.errors import LifecycleError, Missing, StoreFailed
-from lifecycle.google_apis import release_credentials
-from lifecycle.options import whoever
+from lifecycle.google_apis import release_credentials, signed_in
 from lifecycle.rollout.refusals import Refusal, as_error
 from lifecycle.rollout.release import Options, Place, roll_back, roll_out
 from lifecycle.rollout.verdict import AGAINST, Verdict, page, summary
@@ -74,7 +74,10 @@ def release_all(
 
 def _place(name: str) -> Place:
     environment = read_environment(name)
-    return Place(environment, open_store(environment.store), release_credentials(environment), whoever())
+    credentials = release_credentials(environment)
+    build = os.environ.get("BUILD_ID")
+    who = f"build {build}" if build else signed_in()
+    return Place(environment, open_store(environment.store, credentials=credentials), credentials, who)
 
 
 @contextmanager

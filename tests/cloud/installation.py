@@ -22,7 +22,7 @@ import hcl2
 
 from lifecycle.environment import FOLDER, Environment, read_environment
 from lifecycle.errors import LifecycleError
-from tests.cloud import bare, given, oauth
+from tests.cloud import bare, given
 from tests.cloud.double import CloudDouble
 from tests.cloud.project import FRESH_APIS
 from tests.cloud.tripwire import Tripwire
