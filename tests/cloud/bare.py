@@ -81,7 +81,7 @@ def make_endpoint(
         container = body["template"]["containers"][0]
         container["image"] = image
         container["startupProbe"] = _probe("/health/ready", failures=startup_seconds, period=1, timeout=1)
-        body["template"]["labels"] = dict(labels)
+        body["template"] |= {"labels": dict(labels)} if labels else {}
         services.create(parent=name.partition("/services/")[0], serviceId=service_id, body=body).execute()
         callers = [releaser, *invokers]
         _grant(services, name, {"roles/run.developer": [releaser], "roles/run.invoker": callers})

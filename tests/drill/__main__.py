@@ -5,33 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import partial
-from multiprocessing import get_context
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.drill import disturbances, trial
-from tests.drill.sabotage import CASES
 from tests.drill.trial import Report
+from tests.drill.trials import AT_ONCE, SEED, SHORT, TRIALS, run
 
-SEED = 7
-# Most of a release is waiting for evidence: three at a time keep two processors busy.
-AT_ONCE = 3
-SHORT = ("good", "errors-for-callers", "swapped")
-# Those that take long come first.
-TRIALS: dict[str, Callable[[], Report]] = {
-    "killed, bad": partial(disturbances.killed, "errors-for-callers", SEED),
-    "killed, good": partial(disturbances.killed, "good", SEED),
-    "troubled, good": partial(disturbances.troubled, "good"),
-    "troubled, bad": partial(disturbances.troubled, "errors-for-callers"),
-    **{name: partial(trial.release, case) for name, case in CASES.items()},
-    "two at once": disturbances.two_at_once,
-    "rolled back by hand": disturbances.rolled_back_by_hand,
-}
-out = Console(highlight=False)
+# A log has no width of its own, and the evidence is long.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def main() -> int:
@@ -45,7 +27,8 @@ def main() -> int:
     started, reports = time.monotonic(), {}
     for name, report in run(names, options.at_once):
         reports[name] = report
-        out.print(f"{'[red]FAILED[/]' if report.faults else '[green]as it must be[/]'}  {name}: {report.ended}")
+        shown = "[red]FAILED[/]" if report.faults else "[green]as it must be[/]"
+        out.print(f"{shown}  {name} ({report.what}): {report.ended}")
         for fault in report.faults:
             out.print(f"    {fault}", markup=False)
     out.print(table({name: reports[name] for name in names}))
@@ -55,33 +38,13 @@ def main() -> int:
     return 1 if bad else 0
 
 
-def run(names: Sequence[str], at_once: int) -> Iterator[tuple[str, Report]]:
-    """Yield each trial's report as it ends; each has a cloud of its own, in a process that others do not slow down."""
-    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
-        under_way = {pool.submit(TRIALS[name]): name for name in names}
-        for done in as_completed(under_way):
-            yield under_way[done], done.result()
-
-
 def table(reports: dict[str, Report]) -> Table:
     """Return what came of each trial, in one picture."""
-    shown = Table(
-        "trial", "what", "ended", "requests it answered", "s until it was gone", "failed", "s in all", "evidence"
-    )
+    shown = Table("trial", "ended", "requests of the candidate", "seconds until it was gone", "failed", "evidence")
     for name, report in reports.items():
         met = report.met
         gone = f"{met.seconds:.1f}" if met.requests else "-"
-        failed = str(sum(met.failed.values()))
-        cells = (
-            name,
-            report.what,
-            report.ended,
-            str(met.requests),
-            gone,
-            failed,
-            f"{report.seconds:.0f}",
-            report.evidence,
-        )
+        cells = (name, report.ended, str(met.requests), gone, str(sum(met.failed.values())), report.evidence)
         shown.add_row(*cells, style="red" if report.faults else "")
     return shown
 
