@@ -1,5 +1,6 @@
 """The verbs, as a command line."""
 
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -9,9 +10,10 @@ from typing import Any
 import click
 
 from function.contract import CARD, COMPILED, FITTED, GOLDEN, Manifest, Proof
-from function.store import Store, StoreError, open_store
+from function.store import FileStore, Store, StoreError, open_store
 from lifecycle import console
 from lifecycle.card import describe_engine
+from lifecycle.decision import DECISION, describe_verdict
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
 from lifecycle.pinning import bake, is_baked, pin_of, read_whole, write_pin
 from lifecycle.versions import (
@@ -25,6 +27,8 @@ from lifecycle.versions import (
     read_version,
 )
 
+OF_INFRA = "infra/ENVIRONMENT.tfvars, whose models are meant"
+OF_DRAFTS = "The folder that train --draft wrote"
 DEFAULT_STORE = Path(__file__).resolve().parent.parent / "build" / "store"
 
 
@@ -63,13 +67,6 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
     return store(click.option("--json", "as_json", is_flag=True, help="Print JSON for machines")(command))
 
 
-def _environment(command: Callable[..., None]) -> Callable[..., None]:
-    option = click.option(
-        "--environment", envvar="ENVIRONMENT", default="dev", show_envvar=True, help="infra/NAME.tfvars"
-    )
-    return option(command)
-
-
 @click.group()
 def cli() -> None:
     """From training to traffic.
@@ -80,17 +77,69 @@ def cli() -> None:
     """
 
 
-@cli.command()
-@click.argument("name", type=ModelName())
-@click.option("--accept-data", is_flag=True, help="Train although the data breaks what the last version was made of")
-@_shared
-def train(name: str, accept_data: bool, store: Store, as_json: bool) -> None:
-    """Run models/NAME/train.py, hold it to model.yaml, package and publish it."""
-    from lifecycle import training
+def _of_environment(command: Callable[..., None]) -> Callable[..., None]:
+    option = click.option(
+        "--environment", envvar="ENVIRONMENT", default="dev", show_default=True, show_envvar=True, help=OF_INFRA
+    )
+    return option(command)
 
-    with console.progress(f"train {name}") as say:
-        made = training.train(store, name, say, accept_data=accept_data)
-    _show_made(made, store, as_json)
+
+def _made_on_purpose(command: Callable[..., None]) -> Callable[..., None]:
+    data = click.option("--accept-data", is_flag=True, help="Go on although the data breaks what the last version took")
+    why = "Publish although the gate refuses, for this reason, which the version keeps"
+    return data(click.option("--accept", metavar="REASON", callback=_said, help=why)(command))
+
+
+def _said(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a reason; one of blanks is none."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("a reason in words is expected, found nothing", ctx, param)
+    return value
+
+
+@cli.command()
+@click.argument("names", nargs=-1, type=ModelName())
+@click.option("--changed", is_flag=True, help="Train only what changed; without NAMES, of all that ENVIRONMENT has")
+@click.option(
+    "--draft",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Publish nothing: write what would be into this folder, for the verb report",
+)
+@_of_environment
+@_made_on_purpose
+@_shared
+def train(
+    names: tuple[str, ...],
+    changed: bool,
+    draft: Path | None,
+    environment: str,
+    accept_data: bool,
+    accept: str | None,
+    store: Store,
+    as_json: bool,
+) -> None:
+    """Run models/NAME/train.py, hold it to model.yaml and to the champion, package and publish it.
+
+    Of several models the others go on when one fails; the exit code is the first failure's.
+    """
+    from lifecycle import training
+    from lifecycle.report import describe_draft, save_draft
+
+    if not names and not changed:
+        raise click.UsageError("Missing argument 'NAMES...'; without it, --changed is expected.")
+    drafts = FileStore(draft.resolve() / "store") if draft else None
+    work = training.train_changed if changed else training.train
+    outcomes: dict[str, Any] = {}
+    for name in names or _models_of(environment, store):
+        with console.progress(f"train {name}") as say:
+            wishes = {"accept_data": accept_data, "accept": accept, "drafts": drafts}
+            outcomes[name] = _attempt(lambda name=name, say=say, wishes=wishes: work(store, name, say, **wishes))  # type: ignore[misc]
+        if draft:
+            save_draft(draft, describe_draft(name, outcomes[name]))
+    if len(names) == 1:
+        _show_one(outcomes[names[0]], drafts or store, as_json)
+    else:
+        _show_all(outcomes, drafts or store, as_json)
 
 
 @cli.command()
@@ -102,7 +151,7 @@ def train(name: str, accept_data: bool, store: Store, as_json: bool) -> None:
     "--examples", "examples_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True
 )
 @click.option("--target", "targets", multiple=True, help="Target column of the examples; may be given several times")
-@click.option("--accept-data", is_flag=True, help="Publish although the examples break what the last version took")
+@_made_on_purpose
 @_shared
 def package(
     name: str,
@@ -110,6 +159,7 @@ def package(
     examples_file: Path,
     targets: tuple[str, ...],
     accept_data: bool,
+    accept: str | None,
     store: Store,
     as_json: bool,
 ) -> None:
@@ -117,8 +167,10 @@ def package(
     from lifecycle import training
 
     with console.progress(f"package {name}") as say:
-        made = training.package(store, name, pipeline_file, examples_file, targets, say, accept_data=accept_data)
-    _show_made(made, store, as_json)
+        made = training.package(
+            store, name, pipeline_file, examples_file, targets, say, accept_data=accept_data, accept=accept
+        )
+    _show_one(made, store, as_json)
 
 
 @cli.command()
@@ -147,10 +199,12 @@ def versions(name: str, store: Store, as_json: bool) -> None:
 @click.argument("version", required=False)
 @_shared
 def show(name: str, version: str | None, store: Store, as_json: bool) -> None:
-    """Show one version: its card, or its whole manifest as JSON. VERSION is a number or an alias."""
+    """Show one version: its card, or its whole manifest and decision as JSON. VERSION is a number or an alias."""
     found = read_version(store, name, find_number(store, name, version))
     if as_json:
-        console.emit(found.manifest.model_dump(mode="json"))
+        decision = read_whole(store, found, DECISION) if DECISION in found.manifest.files else None
+        beside = {"decision": json.loads(decision)} if decision else {}
+        console.emit(found.manifest.model_dump(mode="json") | beside)
     else:
         console.markdown(store.get(f"{name}/{found.manifest.version}/{CARD}").content.decode())
 
@@ -228,26 +282,25 @@ def pin(name: str, version: str | None, out: Path, bake: bool | None, store: Sto
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where folders are written"
 )
-@_environment
+@_of_environment
 @_shared
 def image(names: tuple[str, ...], changed: bool, out: Path, environment: str, store: Store, as_json: bool) -> None:
     """Put together what goes into images that the registry does not have; `make build` builds and pushes them."""
     from lifecycle.environment import read_environment
     from lifecycle.google_apis import release_credentials
-    from lifecycle.image import prepare
+    from lifecycle.image import check_served, prepare
 
     if not names and not changed:
-        raise click.UsageError("Say which models: NAMES, or --changed for all that the environment serves.")
+        raise click.UsageError("Missing argument 'NAMES...'; without it, --changed is expected.")
     target = read_environment(environment)
+    check_served(target, names)
+    credentials = release_credentials(target)
+    outcomes: dict[str, Any] = {}
     with console.progress("image") as say:
-        found = prepare(store, target, names or sorted(target.models), out, release_credentials(target), say)
-    if as_json:
-        console.emit([one._asdict() for one in found])
-        return
-    for one in found:
-        console.say(f"{one.reference}: {f'to be built of {one.folder}' if one.folder else 'there already'}")
-    if not found:
-        console.say("No model has a version: there is no image to build.")
+        for name in names or sorted(target.models):
+            say(name)
+            outcomes[name] = _attempt(lambda name=name: prepare(store, target, name, out, credentials))  # type: ignore[misc]
+    _show_images(outcomes, as_json)
 
 
 @cli.command()
@@ -255,7 +308,7 @@ def image(names: tuple[str, ...], changed: bool, out: Path, environment: str, st
 @click.option("--build", envvar="BUILD_ID", show_envvar=True, help="Which build delivered")
 @click.option("--commit", envvar="COMMIT_SHA", show_envvar=True, help="What was delivered")
 @click.option("--run", envvar="_RUN", show_envvar=True, help="What the build was started for")
-@_environment
+@_of_environment
 @_shared
 def record(
     notes: Path, build: str | None, commit: str | None, run: str | None, environment: str, store: Store, as_json: bool
@@ -274,11 +327,34 @@ def record(
     delivery.check(delivered)
 
 
+@cli.command()
+@click.argument("names", nargs=-1, type=ModelName())
+@click.option("--draft", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help=OF_DRAFTS)
+@click.option("--plan", type=click.Path(dir_okay=False, path_type=Path), help="What `make plan SAVE=FILE` kept")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file to write")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines")
+def report(names: tuple[str, ...], draft: Path, plan: Path | None, out: Path, as_json: bool) -> None:
+    """Write as Markdown what drafts would change: metrics beside the champion's, limits, decision, cold start."""
+    from lifecycle.plan import read_plan
+    from lifecycle.report import model_section, plan_section, read_drafts, write_report
+
+    drafts = read_drafts(draft, names)
+    planned = [plan_section(read_plan(plan))] if plan else []
+    try:
+        out.write_text(write_report([*map(model_section, drafts), *planned]), encoding="utf-8")
+    except OSError as error:
+        raise LifecycleError(f"{out} cannot be written: {error.strerror}. Name another file.") from error
+    if as_json:
+        console.emit({"file": str(out), "drafts": [one.model_dump(mode="json") for one in drafts]})
+    else:
+        console.say(f"{out} says what would become of {', '.join(one.model for one in drafts)}")
+
+
 def main() -> int:
     """Run the command line; return its exit code."""
     as_json = "--json" in sys.argv
     try:
-        cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False)
     except click.Abort:
         return 130
     except click.ClickException as error:
@@ -293,19 +369,109 @@ def main() -> int:
     except LifecycleError as error:
         console.fail(error, as_json)
         return error.exit_code
-    return 0
+    return code if isinstance(code, int) else 0  # what a verb gave to Context.exit
 
 
-def _show_made(made: Any, store: Store, as_json: bool) -> None:
-    manifest: Manifest = made.version.manifest
-    findings = [f"{finding.level}: {finding}" for finding in made.findings]
-    champion = read_aliases(store, manifest.model).get(CHAMPION)
+def _models_of(environment: str, store: Store) -> list[str]:
+    """Return the models of an environment; one that was packaged by hand has nothing to train, and is said so."""
+    from lifecycle.environment import read_environment
+    from lifecycle.recipe import MODELS
+
+    names = list(read_environment(environment).models)
+    by_hand = [name for name in names if not (MODELS / name).is_dir() and list_numbers(store, name)]
+    for name in by_hand:
+        console.warn(f"{name} has no models/{name}/train.py: its versions are packaged by hand, and it stays as it is")
+    return [name for name in names if name not in by_hand]
+
+
+def _attempt(work: Callable[[], Any]) -> Any:
+    """Return what came of work, be it an error that others need not suffer from."""
+    try:
+        return work()
+    except StoreError as error:
+        return StoreFailed(error.message, [error.detail])
+    except LifecycleError as error:
+        return error
+
+
+def _show_one(outcome: Any, store: Store, as_json: bool) -> None:
+    if isinstance(outcome, LifecycleError):
+        raise outcome
     if as_json:
-        served = champion or manifest.version
-        beside = {"store": store.url, "data": findings, "load_ms": made.load_ms, "served": served}
-        console.emit(_row(manifest, []) | beside)
+        console.emit(_outcome_row(outcome, store))
+    else:
+        _show(outcome, store)
+
+
+def _show_all(outcomes: dict[str, Any], store: Store, as_json: bool) -> None:
+    """Show what became of each model; end with the first failure's exit code."""
+    failed = [one for one in outcomes.values() if isinstance(one, LifecycleError)]
+    if as_json:
+        rows = [
+            {"model": name, "exit_code": one.exit_code, **console.as_object(one)}
+            if isinstance(one, LifecycleError)
+            else _outcome_row(one, store)
+            for name, one in outcomes.items()
+        ]
+        console.emit(rows)
+    for name, one in outcomes.items():
+        if isinstance(one, LifecycleError):
+            console.warn(f"{name}: {one}")
+        elif not as_json:
+            _show(one, store)
+    if failed:
+        click.get_current_context().exit(failed[0].exit_code)
+
+
+def _show_images(outcomes: dict[str, Any], as_json: bool) -> None:
+    """Show what became of each model's image; end with the first failure's exit code."""
+    failed = {name: one for name, one in outcomes.items() if isinstance(one, LifecycleError)}
+    if as_json:
+        console.emit([{"model": name, **_image_row(one)} for name, one in outcomes.items()])
+    for name, one in outcomes.items():
+        if name in failed:
+            console.warn(f"{name}: {one}")
+        elif not as_json:
+            console.say(_image_text(name, one))
+    if failed:
+        click.get_current_context().exit(next(iter(failed.values())).exit_code)
+
+
+def _image_row(outcome: Any) -> dict[str, Any]:
+    if isinstance(outcome, LifecycleError):
+        return {"exit_code": outcome.exit_code, **console.as_object(outcome)}
+    return outcome._asdict() if outcome else {"reference": None}
+
+
+def _image_text(name: str, outcome: Any) -> str:
+    if outcome is None:
+        return f"{name} has no version, and so no image"
+    return f"{outcome.reference}: {f'to be built of {outcome.folder}' if outcome.folder else 'there already'}"
+
+
+def _outcome_row(outcome: Any, store: Store) -> dict[str, Any]:
+    """Return a new version, or the one that stays, for machines."""
+    manifest: Manifest = outcome.version.manifest
+    served = read_aliases(store, manifest.model).get(CHAMPION) or manifest.version
+    row = _row(manifest, []) | {"store": store.url, "served": served}
+    if not hasattr(outcome, "findings"):
+        return row | {"stays": True, "changed": []}
+    decision = outcome.decision.model_dump(mode="json") if outcome.decision else None
+    findings = [f"{finding.level}: {finding}" for finding in outcome.findings]
+    made = {"data": findings, "load_ms": outcome.load_ms, "changed": list(outcome.changed), "decision": decision}
+    return row | {"stays": False} | made
+
+
+def _show(outcome: Any, store: Store) -> None:
+    """Show a new version, or the one that stays, to a person."""
+    manifest: Manifest = outcome.version.manifest
+    if not hasattr(outcome, "findings"):
+        text = "neither its folder, its data, the code that makes versions nor the locked libraries changed"
+        console.say(f"{manifest.model} version {manifest.version} stays: {text}")
         return
-    for text in [*findings, *manifest.notes]:
+    for finding in outcome.findings:
+        console.warn(f"{finding.level}: {finding}")
+    for text in [*manifest.notes, *(outcome.decision.reasons if outcome.decision else ())]:
         console.warn(text)
     if manifest.metrics:
         rows = [
@@ -313,9 +479,11 @@ def _show_made(made: Any, store: Store, as_json: bool) -> None:
             for name, metric in manifest.metrics.items()
         ]
         console.table(("metric", "value", "95 % interval"), rows)
+    if outcome.decision:
+        console.say(describe_verdict(outcome.decision))
     console.say(describe_engine(manifest))
     console.say(f"{manifest.model} version {manifest.version} is published in {store.url}")
-    console.say(_served_text(manifest, champion))
+    console.say(_served_text(manifest, read_aliases(store, manifest.model).get(CHAMPION)))
 
 
 def _served_text(manifest: Manifest, champion: int | None) -> str:

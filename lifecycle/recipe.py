@@ -107,6 +107,7 @@ class Acceptance(Part):
     slices: SliceBound | None = None
     gap: GapBound | None = None
     artifact_mb: Bound | None = None
+    known: tuple[str, ...] = ()  # features that may tell the target by themselves: they are known beforehand
 
 
 class InputPolicy(Part):
@@ -257,6 +258,7 @@ def check_columns(
     `classes` are the target's, nothing where there are several targets, and None where nobody knows them yet.
     """
     named = {
+        "acceptance.known": recipe.acceptance.known,
         "acceptance.slices.by": recipe.acceptance.slices.by if recipe.acceptance.slices else (),
         "inputs": tuple(recipe.inputs),
         "privacy.omit": recipe.privacy.omit,

@@ -15,6 +15,7 @@ from lifecycle.errors import Missing, RecipeInvalid, VerifyFailed
 
 STALE_AFTER = timedelta(hours=24)  # no publisher takes so long
 CHAMPION = "champion"
+CHALLENGER = "challenger"  # what was published last, and is to be released
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")  # a Cloud Run service and a service account are called after it
 
 
