@@ -17,7 +17,6 @@ FOLDER = "_deliveries"  # no model can be called so
 STEPS = ("train", "image", "build", "rollout")  # each leaves its exit code in a file of its name
 PLAN = "plan.txt"
 IMAGES = Path("build/images")
-MEANINGS = {kind.exit_code: (kind.__doc__ or "").splitlines()[0] for kind in LifecycleError.__subclasses__()}
 
 
 class Delivered(NamedTuple):
@@ -94,8 +93,15 @@ def _code(file: Path) -> int | None:
 def _ending(code: int | None) -> str:
     if code is None:
         return "did not end, or was not reached"
-    known = MEANINGS.get(code)
-    return f"ended with {code}: {known}" if known else f"ended with {code}"
+    known = next((kind for kind in _kinds(LifecycleError) if kind.exit_code == code and code != 1), None)
+    return f"ended with {code}: {(known.__doc__ or '').splitlines()[0]}" if known else f"ended with {code}"
+
+
+def _kinds(kind: type[LifecycleError]) -> Iterator[type[LifecycleError]]:
+    """Yield a kind of error, then those below it."""
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _kinds(below)
 
 
 def _markdown(content: Mapping[str, Any]) -> str:

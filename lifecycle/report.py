@@ -116,7 +116,7 @@ def plan_section(plan: Plan | None) -> Section:
     """Return what Terraform would change."""
     if plan is None:
         return Section("Terraform", "nothing was planned", ["Nothing was planned."])
-    return Section("Terraform", plan.summary, ["```", plan.text, "```"])
+    return Section("Terraform", plan.summary, [f"    {line}" for line in plan.text.splitlines()])
 
 
 def _summary(draft: Draft) -> str:

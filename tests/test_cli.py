@@ -25,7 +25,7 @@ from tests.test_data_checks import TRAIN
 from tests.test_recipe import RECIPE, write_model
 from tests.toys import TOYS, publish_toy
 
-VERBS = ("train", "package", "versions", "show", "verify", "promote", "pin")
+VERBS = ("train", "package", "versions", "show", "verify", "promote", "pin", "image", "record")
 FILES = ("model.joblib", "model.npz", "reference.json", "golden.jsonl", "card.md")
 
 
