@@ -42,6 +42,23 @@ def cli() -> None:
     """
 
 
+@click.group()
+def cli() -> None:
+    """From training to traffic.
+
+    Exit codes: 0 done, 2 unreadable command line, 3 a limit is missed, 4 the data was refused, 5 no such model or
+    version, 6 model.yaml or train.py is wrong, 7 the artifact was refused, 8 the store failed, 9 verification failed,
+    10 a release was refused or rolled back, 11 Google's APIs failed, 12 somebody else releases, 13 nothing to release.
+    """
+
+
+def _of_environment(command: Callable[..., None]) -> Callable[..., None]:
+    option = click.option(
+        "--environment", envvar="ENVIRONMENT", default="dev", show_default=True, show_envvar=True, help=OF_INFRA
+    )
+    return option(command)
+
+
 def _made_on_purpose(command: Callable[..., None]) -> Callable[..., None]:
     data = click.option("--accept-data", is_flag=True, help="Go on although the data breaks what the last version took")
     why = "Publish although the gate refuses, for this reason, which the version keeps"
@@ -302,26 +319,6 @@ def rollback(name: str, to: int | None, environment: str, as_json: bool) -> None
 
 @cli.command()
 @click.argument("names", nargs=-1, type=ModelName())
-@click.option("--draft", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help=OF_DRAFTS)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file to write")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines")
-def report(names: tuple[str, ...], draft: Path, out: Path, as_json: bool) -> None:
-    """Write as Markdown what drafts would change: metrics beside the champion's, limits, decision, cold start."""
-    from lifecycle.report import model_section, read_drafts, write_report
-
-    drafts = read_drafts(draft, names)
-    try:
-        out.write_text(write_report([model_section(one) for one in drafts]), encoding="utf-8")
-    except OSError as error:
-        raise LifecycleError(f"{out} cannot be written: {error.strerror}. Name another file.") from error
-    if as_json:
-        console.emit({"file": str(out), "drafts": [one.model_dump(mode="json") for one in drafts]})
-    else:
-        console.say(f"{out} says what would become of {', '.join(one.model for one in drafts)}")
-
-
-@cli.command()
-@click.argument("names", nargs=-1, type=ModelName())
 @click.option("--changed", is_flag=True, help="Of every model that the environment serves, or of NAMES among them")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where folders are written"
@@ -332,20 +329,19 @@ def image(names: tuple[str, ...], changed: bool, out: Path, environment: str, st
     """Put together what goes into images that the registry does not have; `make build` builds and pushes them."""
     from lifecycle.environment import read_environment
     from lifecycle.google_apis import release_credentials
-    from lifecycle.image import prepare
+    from lifecycle.image import check_served, prepare
 
     if not names and not changed:
-        raise click.UsageError("Say which models: NAMES, or --changed for all that the environment serves.")
+        raise click.UsageError("Missing argument 'NAMES...'; without it, --changed is expected.")
     target = read_environment(environment)
+    check_served(target, names)
+    credentials = release_credentials(target)
+    outcomes: dict[str, Any] = {}
     with console.progress("image") as say:
-        found = prepare(store, target, names or sorted(target.models), out, release_credentials(target), say)
-    if as_json:
-        console.emit([one._asdict() for one in found])
-        return
-    for one in found:
-        console.say(f"{one.reference}: {f'to be built of {one.folder}' if one.folder else 'there already'}")
-    if not found:
-        console.say("No model has a version: there is no image to build.")
+        for name in names or sorted(target.models):
+            say(name)
+            outcomes[name] = _attempt(lambda name=name: prepare(store, target, name, out, credentials))  # type: ignore[misc]
+    _show_images(outcomes, as_json)
 
 
 @cli.command()
@@ -391,6 +387,29 @@ def history(name: str, moment: datetime | None, everything: bool, environment: s
             standing.show_history(answered, found, as_json)
         else:
             standing.show_moment(*standing.look_back_at(store, name, moment), as_json)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, type=ModelName())
+@click.option("--draft", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help=OF_DRAFTS)
+@click.option("--plan", type=click.Path(dir_okay=False, path_type=Path), help="What `make plan SAVE=FILE` kept")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file to write")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines")
+def report(names: tuple[str, ...], draft: Path, plan: Path | None, out: Path, as_json: bool) -> None:
+    """Write as Markdown what drafts would change: metrics beside the champion's, limits, decision, cold start."""
+    from lifecycle.plan import read_plan
+    from lifecycle.report import model_section, plan_section, read_drafts, write_report
+
+    drafts = read_drafts(draft, names)
+    planned = [plan_section(read_plan(plan))] if plan else []
+    try:
+        out.write_text(write_report([*map(model_section, drafts), *planned]), encoding="utf-8")
+    except OSError as error:
+        raise LifecycleError(f"{out} cannot be written: {error.strerror}. Name another file.") from error
+    if as_json:
+        console.emit({"file": str(out), "drafts": [one.model_dump(mode="json") for one in drafts]})
+    else:
+        console.say(f"{out} says what would become of {', '.join(one.model for one in drafts)}")
 
 
 def main() -> int:
@@ -464,6 +483,32 @@ def _show_all(outcomes: dict[str, Any], store: Store, as_json: bool) -> None:
             _show(one, store)
     if failed:
         click.get_current_context().exit(failed[0].exit_code)
+
+
+def _show_images(outcomes: dict[str, Any], as_json: bool) -> None:
+    """Show what became of each model's image; end with the first failure's exit code."""
+    failed = {name: one for name, one in outcomes.items() if isinstance(one, LifecycleError)}
+    if as_json:
+        console.emit([{"model": name, **_image_row(one)} for name, one in outcomes.items()])
+    for name, one in outcomes.items():
+        if name in failed:
+            console.warn(f"{name}: {one}")
+        elif not as_json:
+            console.say(_image_text(name, one))
+    if failed:
+        click.get_current_context().exit(next(iter(failed.values())).exit_code)
+
+
+def _image_row(outcome: Any) -> dict[str, Any]:
+    if isinstance(outcome, LifecycleError):
+        return {"exit_code": outcome.exit_code, **console.as_object(outcome)}
+    return outcome._asdict() if outcome else {"reference": None}
+
+
+def _image_text(name: str, outcome: Any) -> str:
+    if outcome is None:
+        return f"{name} has no version, and so no image"
+    return f"{outcome.reference}: {f'to be built of {outcome.folder}' if outcome.folder else 'there already'}"
 
 
 def _outcome_row(outcome: Any, store: Store) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The record of a delivery: which commit and build it was, and what became of each model; kept beside the versions."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,17 +10,13 @@ from function.store import Store
 from lifecycle.environment import Environment
 from lifecycle.errors import LifecycleError
 from lifecycle.image import REFERENCE, to_release
+from lifecycle.plan import read_plan
 from lifecycle.versions import CHAMPION, list_numbers, read_aliases, read_version
 
 FOLDER = "_deliveries"  # no model can be called so
 STEPS = ("train", "image", "build", "rollout")  # each leaves its exit code in a file of its name
 PLAN = "plan.txt"
 IMAGES = Path("build/images")
-# What Terraform says at the end of a plan, and of what changed behind its back.
-SUMMARY = re.compile(r"^(No changes\..*|Plan: .*|Changes to Outputs:)$", re.M)
-DRIFT = "changed outside of Terraform"
-
-MEANINGS = {kind.exit_code: (kind.__doc__ or "").splitlines()[0] for kind in LifecycleError.__subclasses__()}
 
 
 class Delivered(NamedTuple):
@@ -34,14 +29,14 @@ class Delivered(NamedTuple):
 
 def record(store: Store, environment: Environment, notes: Path, facts: Mapping[str, str | None]) -> Delivered:
     """Keep the record of a delivery whose steps left notes in a folder; `facts` name its commit, build and run."""
-    now = datetime.now(UTC)
+    now, plan = datetime.now(UTC), read_plan(notes / PLAN)
     content = {
         "recorded_at": now.isoformat(timespec="seconds"),
         **facts,
         "environment": environment.name,
         "steps": {step: _code(notes / step) for step in STEPS},
-        "terraform": _plan(notes / PLAN),
-        "models": {model: _model(store, model, facts.get("commit")) for model in sorted(environment.models)},
+        "terraform": {"summary": plan.summary, "drift": plan.drift} if plan else None,
+        "models": {model: _readable(store, model, facts.get("commit")) for model in sorted(environment.models)},
     }
     key = f"{FOLDER}/{now:%Y-%m-%dT%H-%M-%SZ}-{facts.get('build') or 'local'}"
     text = _markdown(content)
@@ -55,6 +50,14 @@ def check(delivered: Delivered) -> None:
     failed = [f"{step} {_ending(code)}" for step, code in delivered.record["steps"].items() if code != 0]
     if failed:
         raise LifecycleError("The delivery is recorded, but not all of it succeeded:", failed)
+
+
+def _readable(store: Store, model: str, commit: str | None) -> dict[str, Any]:
+    """Return what became of a model; one whose versions cannot be read does not keep others out of the record."""
+    try:
+        return _model(store, model, commit)
+    except LifecycleError as error:
+        return {"version": None, "champion": None, "outcome": error.message}
 
 
 def _model(store: Store, model: str, commit: str | None) -> dict[str, Any]:
@@ -87,19 +90,18 @@ def _code(file: Path) -> int | None:
     return int(file.read_text()) if file.is_file() else None
 
 
-def _plan(file: Path) -> dict[str, Any] | None:
-    """Return what a plan says in the end, and whether it found drift; None where nothing was planned."""
-    if not file.is_file():
-        return None
-    text = file.read_text(encoding="utf-8")
-    return {"summary": " ".join(SUMMARY.findall(text)) or "see the build's log", "drift": DRIFT in text}
-
-
 def _ending(code: int | None) -> str:
     if code is None:
         return "did not end, or was not reached"
-    known = MEANINGS.get(code)
-    return f"ended with {code}: {known}" if known else f"ended with {code}"
+    known = next((kind for kind in _kinds(LifecycleError) if kind.exit_code == code and code != 1), None)
+    return f"ended with {code}: {(known.__doc__ or '').splitlines()[0]}" if known else f"ended with {code}"
+
+
+def _kinds(kind: type[LifecycleError]) -> Iterator[type[LifecycleError]]:
+    """Yield a kind of error, then those below it."""
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _kinds(below)
 
 
 def _markdown(content: Mapping[str, Any]) -> str:

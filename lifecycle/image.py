@@ -4,7 +4,7 @@ Nothing is built here. A build (make build) makes an image of each folder, and c
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +15,9 @@ from lifecycle.environment import ROOT, Environment
 from lifecycle.errors import Missing, NotReleasable
 from lifecycle.pinning import bake, is_baked, pin_of, write_pin
 from lifecycle.rollout.images import CODE, NOT_CODE, find_image, tag_of
-from lifecycle.versions import CHAMPION, Version, find_number, list_numbers, read_aliases, read_version
+from lifecycle.versions import CHALLENGER, CHAMPION, Version, find_number, list_numbers, read_aliases, read_version
 
 APP, REFERENCE = "app", "reference"
-CHALLENGER = "challenger"
-
-Say = Callable[[str], None]
 
 
 class Prepared(NamedTuple):
@@ -32,37 +29,26 @@ class Prepared(NamedTuple):
     folder: Path | None
 
 
-def prepare(
-    store: Store, environment: Environment, models: Sequence[str], out: Path, credentials: Credentials, say: Say
-) -> list[Prepared]:
-    """Write the folder of each image that is still to be made, of the version of each model that is to be released.
-
-    A model without any version has no image. Raises Missing for a model that the environment does not serve.
-    """
+def check_served(environment: Environment, models: Sequence[str]) -> None:
+    """Raise Missing where the environment does not serve one of these models."""
     strangers = [model for model in models if model not in environment.models]
     if strangers:
         served = ", ".join(sorted(environment.models)) or "none"
         text = f"The environment {environment.name} does not serve {', '.join(strangers)}"
         raise Missing(f"{text}; its models (infra/{environment.name}.tfvars) are: {served}.")
-    prepared = []
-    for model in models:
-        if list_numbers(store, model):
-            say(model)
-            prepared.append(_prepare(store, environment, model, out / model, credentials))
-    return prepared
 
 
-def to_release(store: Store, model: str) -> int:
-    """Return the number of the version that is to be released: the challenger, else the champion, else the newest."""
-    aliases = read_aliases(store, model)
-    wanted = next((alias for alias in (CHALLENGER, CHAMPION) if alias in aliases), None)
-    return find_number(store, model, wanted)
+def prepare(store: Store, environment: Environment, model: str, out: Path, credentials: Credentials) -> Prepared | None:
+    """Write the folder of a model's image where that is still to be made, of the version that is to be released.
 
-
-def _prepare(store: Store, environment: Environment, model: str, folder: Path, credentials: Credentials) -> Prepared:
+    Returns None for a model without any version.
+    """
+    folder = out / model
+    shutil.rmtree(folder, ignore_errors=True)  # what an earlier run left may be another version's
+    if not list_numbers(store, model):
+        return None
     version = read_version(store, model, to_release(store, model))
     number, tag = version.manifest.version, tag_of(version.manifest.version, pin_of(version))
-    shutil.rmtree(folder, ignore_errors=True)  # what an earlier run left may be another version's
     reference = f"{environment.images(model)}:{tag}"
     try:
         find_image(environment, model, tag, credentials)
@@ -70,6 +56,13 @@ def _prepare(store: Store, environment: Environment, model: str, folder: Path, c
         _write(store, version, folder, reference)
         return Prepared(model, number, reference, folder)
     return Prepared(model, number, reference, None)
+
+
+def to_release(store: Store, model: str) -> int:
+    """Return the number of the version that is to be released: the challenger, else the champion, else the newest."""
+    aliases = read_aliases(store, model)
+    wanted = next((alias for alias in (CHALLENGER, CHAMPION) if alias in aliases), None)
+    return find_number(store, model, wanted)
 
 
 def _write(store: Store, version: Version, folder: Path, reference: str) -> None:

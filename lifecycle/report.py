@@ -13,6 +13,7 @@ from function.contract import Manifest
 from lifecycle.card import describe_engine
 from lifecycle.decision import Decision, comparison_rows, markdown_table, write_decision
 from lifecycle.errors import GateRefused, LifecycleError, Missing, VerifyFailed
+from lifecycle.plan import Plan
 from lifecycle.training import Made, Stays
 
 TITLE = "What this change would do"
@@ -109,6 +110,13 @@ def model_section(draft: Draft) -> Section:
     if draft.decision is not None:
         lines += ["", "### Held against what there is", "", *write_decision(draft.decision)]
     return Section(draft.model, _summary(draft), lines)
+
+
+def plan_section(plan: Plan | None) -> Section:
+    """Return what Terraform would change."""
+    if plan is None:
+        return Section("Terraform", "nothing was planned", ["Nothing was planned."])
+    return Section("Terraform", plan.summary, [f"    {line}" for line in plan.text.splitlines()])
 
 
 def _summary(draft: Draft) -> str:

@@ -12,10 +12,10 @@ from function.contract import MANIFEST, Manifest
 from function.store import FileStore, Store, open_store
 from lifecycle.environment import Environment, read_environment
 from lifecycle.google_apis import release_credentials
-from lifecycle.image import CHALLENGER, to_release
+from lifecycle.image import to_release
 from lifecycle.pinning import pin_of
 from lifecycle.rollout.images import find_image, tag_of
-from lifecycle.versions import CHAMPION, list_numbers, move_alias, publish, read_aliases, read_version
+from lifecycle.versions import CHALLENGER, CHAMPION, list_numbers, move_alias, publish, read_aliases, read_version
 
 REFUSED_GATE, REFUSED_RELEASE = 3, 10
 TEMPLATE = Path("version")  # the files of a version, for every version that is made here

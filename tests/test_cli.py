@@ -25,8 +25,8 @@ from tests.test_data_checks import TRAIN
 from tests.test_recipe import RECIPE, write_model
 from tests.toys import TOYS, publish_toy
 
-OF_A_STORE = ("train", "package", "versions", "show", "verify", "promote", "pin")
-OF_AN_ENVIRONMENT = ("status", "history")
+OF_A_STORE = ("train", "package", "versions", "show", "verify", "promote", "pin", "image", "record")
+OF_AN_ENVIRONMENT = ("status", "history", "rollout", "rollback")
 VERBS = (*OF_A_STORE, *OF_AN_ENVIRONMENT)
 FILES = ("model.joblib", "model.npz", "reference.json", "golden.jsonl", "card.md")
 

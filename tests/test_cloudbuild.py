@@ -35,7 +35,7 @@ STEPS: dict[str, Json] = {step["id"]: step for step in BUILD["steps"]}
 # Shell around a step's commands: which run it is, what its container lacks, where its exit code goes.
 AROUND = ("#!", "set ", "[", "case ", "esac", "*)", "cat ", "command -v ", "exit ", "trap ", "mkdir -p build/delivery")
 # Verbs that are built beside this.
-AWAITED = {"rollout", "report"}
+AWAITED = {"rollout"}
 PIPED = re.compile(r" \| tee \S+$")
 CASE = re.compile(r"^(verify|deliver|retrain)\) (.*) ;;$")
 

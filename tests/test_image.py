@@ -14,7 +14,7 @@ from function.store import FileStore, Store, open_store
 from lifecycle.environment import Environment
 from lifecycle.errors import Missing
 from lifecycle.google_apis import release_credentials
-from lifecycle.image import Prepared, prepare, to_release
+from lifecycle.image import Prepared, check_served, prepare, to_release
 from lifecycle.pinning import pin_of
 from lifecycle.rollout.images import tag_of
 from lifecycle.versions import move_alias, read_version
@@ -71,7 +71,9 @@ def give(store: Store, published: FileStore, model: str, number: int) -> None:
 
 def prepared(store: Store, out: Path, *models: str) -> list[Prepared]:
     """Return what is prepared of these models."""
-    return prepare(store, TARGET, models or ("other", "toy"), out, release_credentials(TARGET), lambda _: None)
+    credentials = release_credentials(TARGET)
+    found = [prepare(store, TARGET, model, out, credentials) for model in models or ("other", "toy")]
+    return [one for one in found if one]
 
 
 def files(folder: Path) -> set[str]:
@@ -128,11 +130,21 @@ def test_the_challenger_goes_before_the_champion(store: Store, published: FileSt
     assert to_release(store, "toy") == 2
 
 
-def test_a_model_that_nobody_serves_is_named(store: Store, tmp_path: Path) -> None:
-    """A model that the environment does not have is refused before anything is written."""
+def test_a_model_that_nobody_serves_is_named() -> None:
+    """A model that the environment does not have is refused, and those that it has are said."""
+    check_served(TARGET, ["toy", "other"])
     with pytest.raises(Missing, match=r"does not serve stranger; .* are: other, toy"):
-        prepared(store, tmp_path / "out", "toy", "stranger")
-    assert not (tmp_path / "out").exists()
+        check_served(TARGET, ["toy", "stranger"])
+
+
+def test_what_an_earlier_run_left_is_not_built(store: Store, tmp_path: Path, cloud: CloudDouble) -> None:
+    """A folder of another version's image goes, also where this version's image is in the registry already."""
+    out = tmp_path / "out"
+    (made,) = prepared(store, out)
+    cloud.images.push(ROOT / "tests" / "container", TARGET.images("toy"), (made.reference.rpartition(":")[2],))
+    (again,) = prepared(store, out)
+    assert again.folder is None
+    assert files(out) == set()
 
 
 def test_a_built_image_is_not_built_again(

@@ -22,6 +22,8 @@ from lifecycle.rollout.images import find_image, keep_image
 from tests.cloud import CloudDouble, bare, given, oauth
 from tests.cloud.api import api_client
 from tests.cloud.artifactregistry.images import HELLO
+from tests.cloud.cloudbuild import machine
+from tests.cloud.cloudbuild.filters import PullRequest, Push
 from tests.cloud.cloudbuild.repositories import CONNECTIONS, REPOSITORIES
 from tests.cloud.cloudkms.service import KEYS, RINGS
 from tests.cloud.cloudkms.service import VERSIONS as KEY_VERSIONS
@@ -29,8 +31,10 @@ from tests.cloud.monitoring.series import Descriptor, Resource, freeze, record_r
 from tests.cloud.monitoring.uptime import CHECKS
 from tests.cloud.project import FRESH_APIS
 from tests.cloud.run.service import SERVICES
+from tests.cloud.schemas import Json
 from tests.cloud.terraform import initialise, run_terraform, terraform
 from tests.cloud.tripwire import GOOGLE_AUTH, Tripwire
+from tests.deliveries import make_workspace
 from tests.infra import policies
 from tests.infra.code import INFRA, model_attributes, named
 from tests.server import ROOT
@@ -55,6 +59,7 @@ VARIABLES: dict[str, Any] = {
     "runbook": "https://example.com/runbook.md",
     "state_bucket": STATE,
 }
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 KEY = f"projects/{PROJECT}/locations/{REGION}/keyRings/keys/cryptoKeys/pilot"
 REPOSITORY = f"projects/{PROJECT}/locations/{REGION}/connections/github/repositories/pilotlight"
 # Everything that can be switched on, at once.
@@ -121,7 +126,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
     base = tmp_path_factory.mktemp("root")
     shutil.copytree(ROOT / "models", base / "models", ignore=shutil.ignore_patterns("__pycache__"))
     folder = Path(shutil.copytree(INFRA, base / "infra", ignore=shutil.ignore_patterns(".terraform*", "tests")))
-    with Tripwire() as tripwire, CloudDouble(project=PROJECT, buckets=[STATE], apis=FRESH_APIS | set(APIS)) as cloud:
+    apis = FRESH_APIS | set(APIS)
+    with Tripwire() as tripwire, CloudDouble(project=PROJECT, buckets=[STATE], apis=apis, repository=ROOT) as cloud:
         applied = Root(folder, cloud, tripwire)
         initialise(folder)
         applied.run("init", "-reconfigure", f"-backend-config=bucket={STATE}")
@@ -252,11 +258,11 @@ class TestApply:
 
     def test_the_identity_reads_its_versions_and_nothing_else(self, root: Root) -> None:
         """The serving identity gets an object of its model, and 403 for another model's, for a list and for a write."""
-        root.cloud.storage.write("pilot-models", "churn/1/manifest.json", b"{}")
-        root.cloud.storage.write("pilot-models", "reviews/1/manifest.json", b"{}")
+        root.cloud.storage.write("pilot-models", "churn/1/card.md", b"x")
+        root.cloud.storage.write("pilot-models", "reviews/1/card.md", b"x")
         account = f"pilot-churn@{PROJECT}.iam.gserviceaccount.com"
-        assert _get(root.cloud, account, "/storage/v1/b/pilot-models/o/churn%2F1%2Fmanifest.json") == 200
-        assert _get(root.cloud, account, "/storage/v1/b/pilot-models/o/reviews%2F1%2Fmanifest.json") == 403
+        assert _get(root.cloud, account, "/storage/v1/b/pilot-models/o/churn%2F1%2Fcard.md") == 200
+        assert _get(root.cloud, account, "/storage/v1/b/pilot-models/o/reviews%2F1%2Fcard.md") == 403
         assert _get(root.cloud, account, "/storage/v1/b/pilot-models/o") == 403
         assert _get(root.cloud, account, f"/storage/v1/b/{STATE}/o/pilotlight%2Fdefault.tfstate") == 403
         assert _get(root.cloud, account, f"/run/v2/{SERVICE}") == 403
@@ -325,6 +331,25 @@ class TestApply:
         assert planned.returncode == 0, planned.stderr
         assert "Plan: 0 to add, 1 to change, 0 to destroy." in planned.stdout
 
+    def test_a_push_is_delivered(self, root: Root, tmp_path: Path) -> None:
+        """The trigger's build carries cloudbuild.yaml out, and the release identity may do what its steps do."""
+        build, said = built(root, tmp_path, Push(REPOSITORY, "refs/heads/main", COMMIT, ("models/churn/train.py",)))
+        assert build["status"] == "SUCCESS", said
+        store = {version.name for version in root.cloud.storage.versions("pilot-models")}
+        assert {f"{model}/aliases.json" for model in MORE["models"]} <= store
+        assert len([name for name in store if name.startswith("_deliveries/")]) == 2
+        assert "plan    | No changes." in said
+
+    def test_a_pull_request_is_verified_and_changes_nothing(self, root: Root, tmp_path: Path) -> None:
+        """The identity of pull requests may do what their steps do, and their build leaves everything as it was."""
+        before = kept(root.cloud), sorted(version.name for version in root.cloud.storage.versions("pilot-models"))
+        build, said = built(root, tmp_path, PullRequest(REPOSITORY, 7, "feature", "main", COMMIT))
+        assert build["status"] == "SUCCESS", said
+        assert "report  | - churn: a new version beside 1" in said
+        assert "report  | No changes." in said
+        after = kept(root.cloud), sorted(version.name for version in root.cloud.storage.versions("pilot-models"))
+        assert after == before
+
     @pytest.mark.skipif(shutil.which("promtool") is None, reason="needs Prometheus: apt-get install prometheus")
     @pytest.mark.parametrize("course", COURSES)
     def test_these_budgets_burn(self, course: str, root: Root) -> None:
@@ -361,6 +386,17 @@ def grants(cloud: CloudDouble, resource: str) -> set[tuple[str, str, str]]:
         for member in binding["members"]
         if member.endswith((DELIVER, SERVER))
     }
+
+
+def built(root: Root, folder: Path, event: Push | PullRequest) -> tuple[Json, str]:
+    """Return the one build that an event makes, carried out but for its tests, and what its steps said."""
+    said: list[str] = []
+    workspace = make_workspace(folder / "workspace", VARIABLES["environment"], {**VARIABLES, **MORE})
+    cloud_build = root.cloud.cloud_build
+    cloud_build.runner = machine.runner(root.cloud, workspace, said.append, {"verify": "the tests run already"})
+    (build,) = cloud_build.fire(event)
+    cloud_build.runner = None
+    return build, "\n".join(said)
 
 
 def let_apply(cloud: CloudDouble) -> None:
