@@ -42,23 +42,6 @@ def cli() -> None:
     """
 
 
-@click.group()
-def cli() -> None:
-    """From training to traffic.
-
-    Exit codes: 0 done, 2 unreadable command line, 3 a limit is missed, 4 the data was refused, 5 no such model or
-    version, 6 model.yaml or train.py is wrong, 7 the artifact was refused, 8 the store failed, 9 verification failed,
-    10 a release was refused or rolled back, 11 Google's APIs failed, 12 somebody else releases, 13 nothing to release.
-    """
-
-
-def _of_environment(command: Callable[..., None]) -> Callable[..., None]:
-    option = click.option(
-        "--environment", envvar="ENVIRONMENT", default="dev", show_default=True, show_envvar=True, help=OF_INFRA
-    )
-    return option(command)
-
-
 def _made_on_purpose(command: Callable[..., None]) -> Callable[..., None]:
     data = click.option("--accept-data", is_flag=True, help="Go on although the data breaks what the last version took")
     why = "Publish although the gate refuses, for this reason, which the version keeps"
