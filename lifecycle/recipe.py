@@ -128,10 +128,14 @@ class Serving(Part):
 
 
 class Rollout(Part):
-    """The traffic steps of a release, in percent."""
+    """The traffic steps of a release, in percent, and what its judge tolerates."""
 
     steps: tuple[int, ...] = (5, 25, 50, 100)
     minutes_per_step: float = Field(default=15, gt=0)
+    requests: int = Field(default=100, ge=1)
+    false_rollbacks: float = Field(default=0.01, gt=0, le=0.2)
+    slower: float = Field(default=1.1, ge=1, le=100)
+    shifted: float = Field(default=1.5, ge=1, le=1000)
 
     @field_validator("steps")
     @classmethod
