@@ -26,6 +26,7 @@ ONE_LOOK = float(np.log(30))
 SPREAD = 0.001
 _BLOCK = 128  # counts at once: FACTORS ** _BLOCK is a float
 _ROWS = 512  # batches at once, so that memory is bounded
+_PAIRS = 1024  # of batches and factors
 
 
 def compared(batches: np.ndarray, tolerated: np.ndarray) -> np.ndarray:
@@ -122,35 +123,51 @@ def _log_totals(
 def _log_ways(pooled: np.ndarray, drawn: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
     """Return the log of the weighted number of ways to draw so many of the pooled answers, batches x factors.
 
-    It is the coefficient of t ** drawn in the product over bins of (1 + odds * t) ** pooled, an integral over a circle.
-    On the circle through the saddle point the product is the characteristic function of a sum of independent draws
-    with mean `drawn`: the trapezoid rule errs by that sum's chance of being a multiple of the number of points off.
+    It is the coefficient of t ** drawn in the product over bins of (1 + odds * t) ** pooled. On the circle through the
+    saddle point that product is, but for a constant, the chance that a sum of independent draws is its own mean.
     """
     log_radius = _saddle(pooled, drawn, log_odds)
     chance = 1 / (1 + np.exp(-(log_radius[..., None] + log_odds)))  # batches x factors x bins
+    bins = pooled.shape[1]
+    whole = (pooled[:, None] * -np.log1p(-chance)).sum(axis=-1) - drawn[:, None] * log_radius
+    each = np.broadcast_to(pooled[:, None], chance.shape).reshape(-1, bins)
+    mean = _log_chance_of_sum(each, chance.reshape(-1, bins), np.repeat(drawn, len(log_odds)))
+    return np.asarray(whole + mean.reshape(log_radius.shape))
+
+
+def _log_chance_of_sum(pooled: np.ndarray, chance: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Return the log of the chance that `pooled` independent draws per bin, each with its chance, are `drawn` in all.
+
+    It is the mean of the characteristic function over the circle. With evenly spaced angles the error is the chance to
+    be a multiple of their number off, and where the function is below 1e-13 angles are left out.
+    """
     spread = chance * (1 - chance)
-    variance = np.einsum("bk,bfk->bf", pooled, spread)
-    points = int(np.ceil(8 * np.sqrt(variance.max()))) + 32
-    angles = 2 * np.pi / points * np.arange(points // 2 + 1)
-    angles = angles[variance.min() * (1 - np.cos(angles)) < 40]  # beyond, the function is below e ** -40
-    weights = np.where((angles == 0) | (np.isclose(angles, np.pi)), 1.0, 2.0) / points
-    total = np.zeros(log_radius.shape)
-    for angle, weight in zip(angles, weights, strict=True):
-        size = np.einsum("bk,bfk->bf", pooled, np.log(np.maximum(1 - 2 * spread * (1 - np.cos(angle)), 1e-300))) / 2
-        turn = np.arctan2(chance * np.sin(angle), 1 - chance * (1 - np.cos(angle)))
-        turned = np.einsum("bk,bfk->bf", pooled, turn) - angle * drawn[:, None]
-        total += weight * np.exp(size) * np.cos(turned)
-    whole = np.einsum("bk,bfk->bf", pooled, -np.log1p(-chance))
-    return np.asarray(np.log(total) + whole - drawn[:, None] * log_radius)
+    variance = (pooled * spread).sum(axis=1)
+    logs = np.empty(len(drawn))
+    order = np.argsort(variance)  # alike in width, so that all of a part need as many angles
+    for start in range(0, len(order), _PAIRS):
+        at = order[start : start + _PAIRS]
+        points = int(min(7 * np.sqrt(variance[at[-1]]) + 16, pooled[at].sum(axis=1).max() + 1))
+        angles = 2 * np.pi / points * np.arange(points // 2 + 1)
+        angles = angles[variance[at[0]] * (1 - np.cos(angles)) < 30]
+        total = np.zeros(len(at))
+        for index, angle in enumerate(angles):
+            left = 1 - np.cos(angle)
+            size = (pooled[at] * np.log(np.maximum(1 - 2 * spread[at] * left, 1e-300))).sum(axis=1) / 2
+            turn = (pooled[at] * np.arctan2(chance[at] * np.sin(angle), 1 - chance[at] * left)).sum(axis=1)
+            weight = 1 if index == 0 or 2 * index == points else 2
+            total += weight / points * np.exp(size) * np.cos(turn - angle * drawn[at])
+        logs[at] = np.log(total)
+    return logs
 
 
 def _saddle(pooled: np.ndarray, drawn: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
     """Return the log radius at which the expected number of draws is `drawn`, by bisection, batches x factors."""
     near = np.log(drawn) - np.log(pooled.sum(axis=1) - drawn)
     low, high = near[:, None] - log_odds.max(axis=1), near[:, None] - log_odds.min(axis=1)
-    for _ in range(14):  # near is enough: the radius only decides how fast the integral converges
+    for _ in range(12):  # near is enough: the radius only decides how many angles it takes
         middle = (low + high) / 2
-        chance = 1 / (1 + np.exp(-(middle[..., None] + log_odds)))
-        few = np.einsum("bk,bfk->bf", pooled, chance) < drawn[:, None]
+        expected = (pooled[:, None] / (1 + np.exp(-(middle[..., None] + log_odds)))).sum(axis=-1)
+        few = expected < drawn[:, None]
         low, high = np.where(few, middle, low), np.where(few, high, middle)
     return np.asarray((low + high) / 2)
