@@ -1,9 +1,10 @@
 """A release as a whole: what is released where, what stands against it, and the way back by hand."""
 
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from google.auth.credentials import Credentials
 
@@ -20,7 +21,7 @@ from lifecycle.rollout.lease import hold
 from lifecycle.rollout.reads import Reads
 from lifecycle.rollout.refusals import Refusal, as_error
 from lifecycle.rollout.traffic import Traffic
-from lifecycle.rollout.verdict import Verdict, write_verdict
+from lifecycle.rollout.verdict import Verdict, read_verdicts, write_verdict
 from lifecycle.rollout.view import View
 from lifecycle.versions import CHAMPION, Version, find_number, move_alias, read_aliases, read_version
 
@@ -70,6 +71,8 @@ def roll_out(
         tag = "" if options.image else tag_of(version.manifest.version, pin_of(version))
         image = options.image or _find_image(place, model, tag)
         with hold(place.store, model, place.who) as lease:
+            if lease.state and _has_ended(place.store, version, lease.state):
+                lease.forget()
             if not lease.state and _answers_everything(endpoint, image, version):
                 _settle(place, version)
                 return None
@@ -114,6 +117,12 @@ def _find_image(place: Place, model: str, tag: str) -> str:
         return find_image(place.environment, model, tag, place.credentials)
     except NotReleasable as error:
         raise as_error(Refusal.NO_IMAGE, error.message, error.reasons) from error
+
+
+def _has_ended(store: Store, version: Version, left: Mapping[str, Any]) -> bool:
+    """Tell whether a release that was killed had said its last word: nothing of it is left to go on with."""
+    manifest = version.manifest
+    return left["rollout"] in {one.rollout for one in read_verdicts(store, manifest.model, manifest.version)}
 
 
 def _answers_everything(endpoint: Endpoint, image: str, version: Version) -> bool:

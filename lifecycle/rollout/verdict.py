@@ -1,13 +1,14 @@
 """What became of a release: written beside the version as JSON and as a page to read, and read before the next one."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from function.contract import Shape
-from function.store import Store
+from function.store import AlreadyExists, Store
 from lifecycle.errors import VerifyFailed
 from lifecycle.rollout.judge import Finding
 
@@ -64,10 +65,14 @@ class Verdict(Shape):
 
 
 def write_verdict(store: Store, verdict: Verdict) -> str:
-    """Write a verdict beside its version, as JSON and as Markdown; return the key of the page."""
+    """Write a verdict beside its version, as JSON and as Markdown; return the key of the page.
+
+    What is there already stays: a run that was killed while it wrote has told the same.
+    """
     folder = f"{_folder(verdict.model, verdict.version)}{verdict.rollout}"
-    store.create(f"{folder}.md", page(verdict).encode())
-    store.create(f"{folder}.json", verdict.model_dump_json(indent=1).encode())
+    for kind, text in (("md", page(verdict)), ("json", verdict.model_dump_json(indent=1))):
+        with suppress(AlreadyExists):
+            store.create(f"{folder}.{kind}", text.encode())
     return f"{folder}.md"
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.drill import candidates, verbs
+from tests.drill.endpoint import Endpoint, Release
 from tests.drill.sabotage import CASES, of_version
-from tests.drill.trial import OVERTAKEN, PROMOTED, REJECTED, Ending, Report, ending, report, staged, until
+from tests.drill.trial import OVERTAKEN, PROMOTED, Ending, Report, ending, report, staged, until
 from tests.drill.verbs import Done
 
 KILLS = 10
@@ -24,8 +25,8 @@ TROUBLES: Sequence[Mapping[str, Any]] = (
     {"kind": "status", "status": 429, "method": GET, "times": 3},
     {"kind": "status", "status": 503, "method": GET, "times": 3, "skip": 5},
     {"kind": "status", "status": 429, "method": "logging.entries.list", "times": 2, "skip": 1},
-    {"kind": "status", "status": 503, "path": "/rollout.json", "times": 2, "skip": 1},
-    {"kind": "status", "status": 503, "path": "/ledger", "times": 2, "skip": 1},
+    {"kind": "status", "status": 503, "path": r"rollout\.json", "times": 2, "skip": 1},
+    {"kind": "status", "status": 503, "path": "ledger", "times": 2, "skip": 1},
 )
 
 
@@ -37,7 +38,7 @@ def killed(name: str, seed: int, kills: int = KILLS) -> Report:
     case, chance = CASES[name], random.Random(seed)
     with staged(case) as stage:
         wanted, other = case.made(stage.endpoint), stage.endpoint.stable
-        lives: list[float] = []
+        lives, faults = list[float](), list[str]()
         while len(lives) < kills:
             life = chance.uniform(0, LONGEST_LIFE_SECONDS)
             with verbs.rollout(stage.endpoint, wanted, case.minutes, "--again") as verb:
@@ -46,12 +47,49 @@ def killed(name: str, seed: int, kills: int = KILLS) -> Report:
                 except subprocess.TimeoutExpired:
                     verb.kill()
                     lives.append(life)
+                    faults += told_wrongly(stage.endpoint)
                 else:
                     wanted, other = (other, wanted) if case.good else (wanted, other)
         with verbs.rollout(stage.endpoint, wanted, case.minutes, "--again") as verb:
             done = verb.wait()
         what = f"{case.what}, killed after {', '.join(f'{life:.1f}' for life in lives)} s"
-        return report(stage, what, ending(stage, case, wanted), done)
+        found = report(stage, what, ending(stage, case, wanted), done)
+        return found._replace(faults=(*found.faults, *faults))
+
+
+def told_wrongly(endpoint: Endpoint) -> Iterator[str]:
+    """Yield where `status` and, once it was asked, the ledger say otherwise than the cloud who answers."""
+    until(lambda: not endpoint.service.get("reconciling"), "Cloud Run carried out what it was told")
+    answers = {name: (percent, endpoint.release_of(name)) for name, percent in endpoint.split().items()}
+    done = verbs.run(endpoint, "status")
+    if done.code:
+        yield f"status ended with exit code {done.code}: {done.said[-500:]}"
+        return
+    told = {"status": done.result["revisions"], "the ledger": endpoint.last_event()["shares"]}
+    for who, parts in told.items():
+        said = {part["revision"]: (part["percent"], Release(part["version"], part["image"])) for part in parts}
+        if {name: one for name, one in said.items() if one[0]} != answers:
+            yield f"{who} says {said}, expected {answers}"
+    if done.result["holder"]:
+        yield f"status says that {done.result['holder']} is releasing, expected nobody"
+
+
+def killed_at_its_last_word() -> Report:
+    """Leave what a release leaves that is killed when it has written its verdict; the next one finds nothing to do."""
+    case = CASES["good"]
+    with staged(case) as stage:
+        wanted = case.made(stage.endpoint)
+        with verbs.rollout(stage.endpoint, wanted, case.minutes) as verb:
+            done = verb.wait()
+        before = stage.endpoint.split()
+        stage.endpoint.leave({"rollout": done.result["verdict"]["rollout"]})
+        with verbs.rollout(stage.endpoint, wanted, case.minutes) as verb:
+            again = verb.wait()
+        found = report(stage, "killed when its verdict was written", ending(stage, case, wanted), done)
+        found = _also(found, again, {PROMOTED})
+        if again.result["verdict"] is not None or stage.endpoint.split() != before:
+            return found._replace(faults=(*found.faults, f"it was released again: {again.result}"))
+        return found
 
 
 def two_at_once() -> Report:
@@ -80,7 +118,7 @@ def rolled_back_by_hand() -> Report:
             by_hand, done = verbs.run(endpoint, "rollback"), verb.wait()
             again = verbs.run(endpoint, "rollback")
         found = report(stage, "a rollback by hand", Ending(PROMOTED, endpoint.stable), by_hand)
-        return _also(_also(found, done, {REJECTED, OVERTAKEN}), again, {PROMOTED})
+        return _also(_also(found, done, {OVERTAKEN}), again, {PROMOTED})
 
 
 def troubled(name: str) -> Report:

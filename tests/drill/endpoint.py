@@ -18,6 +18,8 @@ from function.store import open_store
 from lifecycle.environment import Environment, read_environment
 from lifecycle.packaging import Candidate
 from lifecycle.pinning import write_pin
+from lifecycle.rollout.lease import LEASE
+from lifecycle.rollout.ledger import FOLDER
 from lifecycle.versions import CHAMPION, Version, move_alias, publish, read_aliases
 from tests.cloud import CloudDouble, bare, oauth
 from tests.cloud.api import run_client
@@ -133,6 +135,18 @@ class Endpoint:
             store = open_store(self.place.store)
             keys = [entry.key for entry in store.list(prefix) if entry.key.endswith(".json")]
             return {key: json.loads(store.get(key).content) for key in keys}
+
+    def last_event(self) -> Json:
+        """Return what the ledger last said of who answers."""
+        events = self.objects(f"{candidates.MODEL}/{FOLDER}/")
+        return next(events[key] for key in sorted(events, reverse=True) if events[key]["kind"] in ("done", "found"))
+
+    def leave(self, state: Json) -> None:
+        """Leave a release where one ends that is killed: nobody's, with what it kept."""
+        key = f"{candidates.MODEL}/{LEASE}"
+        with self._found():
+            store = open_store(self.place.store)
+            store.replace(key, json.dumps({"holder": None, "state": state}).encode(), store.get(key).generation)
 
     def change(self, variable: str, value: str) -> None:
         """Change the service's configuration as an apply of Terraform does: everything else stays as it is."""

@@ -66,7 +66,8 @@ def release(case: Case) -> Report:
         wanted = case.made(stage.endpoint)
         with verbs.rollout(stage.endpoint, wanted, case.minutes) as verb:
             done = verb.wait()
-        return report(stage, case.what, ending(stage, case, wanted), done)
+        found = report(stage, case.what, ending(stage, case, wanted), done)
+        return found._replace(faults=(*found.faults, *_not_measured(done))) if case.good else found
 
 
 def ending(stage: Stage, case: Case, wanted: Release | None) -> Ending:
@@ -124,6 +125,15 @@ def _met(stage: Stage, answers: list[Answer]) -> Met:
     seconds = max(others) - min(others) if others else 0.0
     failed = Counter(revisions.get(answer.trace, "no revision") for answer in answers if answer.failed)
     return Met(len(others), seconds, failed)
+
+
+def _not_measured(done: Done) -> Iterator[str]:
+    """Yield what a release from its beginning to its end has to have measured at 0 %, and has not."""
+    verdict = (done.result or {}).get("verdict") or {}
+    if not (verdict.get("cold_start_ms") or 0) > 0:
+        yield "no cold start was measured"
+    if not verdict.get("replay"):
+        yield "nothing was replayed"
 
 
 def _faults_met(stage: Stage, expected: Ending, met: Met) -> Iterator[str]:

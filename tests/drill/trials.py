@@ -24,6 +24,7 @@ TRIALS: dict[str, Callable[[], Report]] = {
     "troubled, good": partial(disturbances.troubled, "good"),
     "troubled, bad": partial(disturbances.troubled, "errors-for-callers"),
     **{name: partial(trial.release, case) for name, case in CASES.items()},
+    "killed at its last word": disturbances.killed_at_its_last_word,
     "two at once": disturbances.two_at_once,
     "rolled back by hand": disturbances.rolled_back_by_hand,
 }
