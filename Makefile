@@ -27,7 +27,7 @@ EPOCH := 315532801
 LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
-.PHONY: help setup serve test lint format types check lock bench load clients clean bootstrap init plan apply outputs cloud \
+.PHONY: help setup serve test lint format types check lock bench judge load clients clean bootstrap init plan apply outputs cloud \
 	build deliver drill stop
 
 help: ## List the targets
@@ -64,6 +64,9 @@ load: $(READY) ## Run the long tests: stress, faults and fuzzing at length
 bench: $(READY) ## Measure cold start, latency and throughput beside the handler everyone writes first
 	@$(BIN)/python -m tests.benchmarks
 	@$(BIN)/python -m tests.benchmarks.dialects
+
+judge: $(READY) ## Release thousands of good and bad versions to measure the judge of releases
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.judge
 
 clients: $(READY) ## Make environments of other people's clients, which docs/dialects.md is then tested with
 	@$(BIN)/python -m tests.clients
