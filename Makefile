@@ -17,10 +17,10 @@ VARIABLES := infra/$(ENVIRONMENT).tfvars
 SAID = $(shell sed -n 's/^$(1) *= *"\([^"]*\)".*/\1/p' $(VARIABLES) 2>/dev/null)
 TERRAFORM = terraform -chdir=infra
 IMAGES ?= build/images
-# The newest builder of this base image: it brings the base's security updates. The image that it makes is pinned by its digest.
+# The newest builder on this base: it brings security updates. What it makes is pinned by its digest.
 BUILDER ?= gcr.io/buildpacks/builder:google-22
 IMAGE_PYTHON := 3.13
-# Otherwise byte code would carry times of files, which the image does not keep, and every start would compile (docs/decisions/0011).
+# Byte code is noted with its source's hash then, not with its time, which an image does not keep (docs/decisions/0011).
 EPOCH := 315532801
 
 # One version of each package for every supported Python, so that what is proved is what serves.

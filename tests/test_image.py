@@ -1,7 +1,9 @@
 """Folders that images are made of: what is in them, which are needed, and what becomes of one on the local cloud."""
 
 import json
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,16 @@ def test_a_built_image_is_not_built_again(
     (again,) = prepared(store, tmp_path / "again")
     assert again == made._replace(folder=None)
     assert not (tmp_path / "again").exists()
+
+
+def test_byte_code_survives_the_image(tmp_path: Path) -> None:
+    """Compiled as the buildpack does, with the build's SOURCE_DATE_EPOCH, byte code names no time of its source."""
+    (epoch,) = re.findall(r"^EPOCH := (\d+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    (tmp_path / "main.py").write_text("answer = 42\n")
+    command = [sys.executable, "-m", "compileall", "-f", "-q", "."]
+    subprocess.run(command, cwd=tmp_path, env={"SOURCE_DATE_EPOCH": epoch}, check=True, timeout=60)
+    (compiled,) = (tmp_path / "__pycache__").iterdir()
+    assert compiled.read_bytes()[4] == 3  # by hash, and checked
 
 
 def test_one_that_cannot_be_built_does_not_hold_up_another(
