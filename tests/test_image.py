@@ -16,8 +16,9 @@ from function.store import FileStore, Store, open_store
 from lifecycle.environment import Environment
 from lifecycle.errors import Missing
 from lifecycle.google_apis import release_credentials
-from lifecycle.image import Prepared, check_served, prepare, to_release
+from lifecycle.image import Prepared, check_served, prepare
 from lifecycle.pinning import pin_of
+from lifecycle.rollout.chosen import to_release
 from lifecycle.rollout.images import tag_of
 from lifecycle.versions import move_alias, read_version
 from tests.cloud import CloudDouble
@@ -125,11 +126,11 @@ def test_the_challenger_goes_before_the_champion(store: Store, published: FileSt
     """What was published to be released goes first; the champion may need an image of new code."""
     for number in (2, 3):
         give(store, published, "toy", number)
-    assert to_release(store, "toy") == 3
+    assert to_release(store, "toy").manifest.version == 3
     move_alias(store, "toy", "champion", 1)
-    assert to_release(store, "toy") == 1
+    assert to_release(store, "toy").manifest.version == 1
     move_alias(store, "toy", "challenger", 2)
-    assert to_release(store, "toy") == 2
+    assert to_release(store, "toy").manifest.version == 2
 
 
 def test_a_model_that_nobody_serves_is_named() -> None:
