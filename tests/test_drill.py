@@ -18,8 +18,11 @@ from tests.drill import candidates
 from tests.drill.endpoint import CALLER, Endpoint, open_endpoint
 from tests.drill.load import AGENT, NO_ANSWER, Load
 from tests.drill.sabotage import CASES, STARTUP_SECONDS, of_image
-from tests.drill.trial import REJECTED, Ending, report, staged, until
+from tests.drill.trial import REJECTED, Ending, release, report, staged, until
+from tests.drill.trials import SHORT, TRIALS
 from tests.drill.verbs import Done
+
+QUICK_RATE, QUICK_MINUTES = 120.0, 0.03  # enough requests within steps that take seconds
 
 
 def test_a_bad_release_that_stays_is_found() -> None:
@@ -63,6 +66,24 @@ def test_a_connection_that_breaks_is_noted(tmp_path: Path) -> None:
             answers = until(lambda: callers.answers()[1:], "two requests end")
             hanging_up.join()
     assert [(answer.status, answer.failed, answer.version) for answer in answers][:1] == [(NO_ANSWER, True, 0)]
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_bad_releases_are_taken_back_and_good_ones_promoted(name: str) -> None:
+    """The drill in short: the right one decides, what was stable fails nobody, and nothing of a bad release is left."""
+    case = CASES[name]._replace(rate=QUICK_RATE, minutes=QUICK_MINUTES)
+    found = release(case)
+    assert found.faults == ()
+    assert found.ended in (("promoted",) if case.good else ("refused", "rolled back"))
+    assert found.met.requests or found.ended == "refused"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", [name for name in TRIALS if name not in SHORT])
+def test_every_other_trial_ends_as_it_must(name: str) -> None:
+    """The rest of the drill: every bad image and version, and releases that are killed, disturbed and contested."""
+    assert TRIALS[name]().faults == ()
 
 
 class Behaviour(NamedTuple):
