@@ -245,10 +245,24 @@ def pin(name: str, version: str | None, out: Path, bake: bool | None, store: Sto
 @cli.command()
 @click.argument("name", type=ModelName(), required=False)
 @click.argument("version", required=False)
-@click.option("--changed", is_flag=True, help="Every model of the environment whose image or configuration changed")
+@click.option("--changed", is_flag=True, help="Release what is not where it should be, of every model or of NAME")
 @click.option("--image", help="Another image than that of this checkout's code, by its digest: NAME@sha256:...")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Minutes a step, instead of model.yaml's")
-@click.option("--every", type=click.FloatRange(min=0.2), default=20.0, show_default=True, help="Seconds between looks")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    envvar="ROLLOUT_MINUTES",
+    show_envvar=True,
+    help="Minutes a step, instead of model.yaml's",
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.2),
+    default=20.0,
+    show_default=True,
+    envvar="ROLLOUT_EVERY",
+    show_envvar=True,
+    help="Seconds between looks",
+)
 @click.option(
     "--shadow", type=click.FloatRange(min=0, min_open=True), help="Stay at 0 %, and replay for so many minutes"
 )
@@ -271,10 +285,10 @@ def rollout(
     from lifecycle.rollout import verbs
     from lifecycle.rollout.release import Options
 
-    if changed == (name is not None):
+    if not changed and name is None:
         raise click.UsageError("Say which model, or --changed for all that the environment serves.")
     options = Options(image, minutes, every, again, shadow)
-    return verbs.rollout(environment, None if name is None else {name: version}, options, as_json=as_json)
+    return verbs.rollout(environment, name, version, options, changed=changed, as_json=as_json)
 
 
 @cli.command()

@@ -28,18 +28,23 @@ class Ended(NamedTuple):
     error: LifecycleError | None = None
 
 
-def rollout(environment: str, wanted: Mapping[str, str | None] | None, options: Options, *, as_json: bool) -> int:
-    """Release versions by model, or what changed of every model; show what became of it, and return the exit code."""
+def rollout(
+    environment: str, model: str | None, version: str | None, options: Options, *, changed: bool, as_json: bool
+) -> int:
+    """Release a model, or all there are; show what became of it, and return the exit code.
+
+    What changed is a part of a delivery: a model that was never published holds up none of the others.
+    """
     place = _place(environment)
-    models = dict.fromkeys(sorted(place.environment.models)) if wanted is None else wanted
+    models = dict.fromkeys(sorted(place.environment.models)) if model is None else {model: version}
     with open_view() as view, _interruptible(view) as stop:
         ended = release_all(place, models, options, view, stop)
     if as_json:
         shown = [_json(one) for one in ended]
-        console.emit(shown if wanted is None else shown[0])
+        console.emit(shown[0] if model else shown)
     else:
         _show(ended)
-    return next((code for one in ended if (code := _code(one, alone=wanted is not None))), 0)
+    return next((code for one in ended if (code := _code(one, changed=changed))), 0)
 
 
 def rollback(environment: str, model: str, to: int | None, *, as_json: bool) -> None:
@@ -130,7 +135,6 @@ def _error(one: Ended) -> LifecycleError | None:
     return as_error(heading, summary(verdict), verdict.reasons)
 
 
-def _code(one: Ended, *, alone: bool) -> int:
-    """Return the exit code for one model; of several, one that has no version yet holds up none of the others."""
+def _code(one: Ended, *, changed: bool) -> int:
     error = _error(one)
-    return 0 if error is None or (not alone and isinstance(error, Missing)) else error.exit_code
+    return 0 if error is None or (changed and isinstance(error, Missing)) else error.exit_code
