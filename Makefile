@@ -6,6 +6,8 @@ PYTHON ?= python3
 MODEL ?= churn
 PORT ?= 8080
 CLOUD_PORT ?= 8600
+RUN ?= deliver
+TIMES ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
@@ -14,12 +16,19 @@ ENVIRONMENT ?= dev
 VARIABLES := infra/$(ENVIRONMENT).tfvars
 SAID = $(shell sed -n 's/^$(1) *= *"\([^"]*\)".*/\1/p' $(VARIABLES) 2>/dev/null)
 TERRAFORM = terraform -chdir=infra
+IMAGES ?= build/images
+# The newest builder on this base: it brings security updates. What it makes is pinned by its digest.
+BUILDER ?= gcr.io/buildpacks/builder:google-22
+IMAGE_PYTHON := 3.13
+# Byte code is noted with its source's hash then, not with its time, which an image does not keep (docs/decisions/0011).
+EPOCH := 315532801
 
 # One version of each package for every supported Python, so that what is proved is what serves.
 LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
-.PHONY: help serve test lint format types check lock bench judge load clients clean bootstrap init plan apply outputs cloud
+.PHONY: help setup serve test lint format types check lock bench judge load clients clean bootstrap init plan apply outputs cloud \
+	build deliver drill stop
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -32,6 +41,8 @@ $(READY): requirements-dev.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	@touch $@
+
+setup: $(READY) ## Set up .venv, as every target does first
 
 serve: $(READY) ## Train and package MODEL if the store has no version of it, then serve it on PORT
 	@shown=$$($(BIN)/python -m lifecycle versions $(MODEL) 2>&1); code=$$?; \
@@ -63,6 +74,25 @@ clients: $(READY) ## Make environments of other people's clients, which docs/dia
 cloud: $(READY) ## Show the whole product on this machine: Terraform, training, release and calls on a local Google Cloud
 	@$(BIN)/python -m tests.cloud.laptop --model $(MODEL) --port $(CLOUD_PORT)
 
+drill: $(READY) ## Release good and bad versions on a local Google Cloud, under load and while things fail (about ten minutes)
+	@$(BIN)/python -m tests.drill
+
+deliver: $(READY) ## Carry out cloudbuild.yaml on this machine (RUN=deliver), against a local cloud that goes on running
+	@$(BIN)/python -m tests.cloud.deliver --environment $(ENVIRONMENT) --run $(RUN) --model $(MODEL) --times $(TIMES) \
+		--skip "$(SKIP)" --port $(CLOUD_PORT)
+
+stop: $(READY) ## End the local cloud that make deliver left running
+	@$(BIN)/python -m tests.cloud.deliver --stop --port $(CLOUD_PORT)
+
+build: ## Build and push, by buildpacks, the images that `lifecycle image` put together in IMAGES (needs pack)
+	@failed=; for folder in $(IMAGES)/*/; do \
+		[ -f "$$folder/reference" ] || continue; \
+		pack build "$$(cat "$$folder/reference")" --path "$$folder/app" --builder $(BUILDER) --publish \
+			--env GOOGLE_FUNCTION_TARGET=predict --env GOOGLE_FUNCTION_SOURCE=function/main.py \
+			--env GOOGLE_PYTHON_VERSION="$(IMAGE_PYTHON).*" --env SOURCE_DATE_EPOCH=$(EPOCH) \
+			|| failed="$$failed $$(basename "$$folder")"; \
+	done; [ -z "$$failed" ] || { echo "Not built:$$failed"; exit 1; }
+
 bootstrap: $(READY) ## Make the bucket of Terraform's state for ENVIRONMENT (infra/ENVIRONMENT.tfvars)
 	@$(BIN)/python infra/bootstrap.py $(VARIABLES)
 
@@ -74,8 +104,9 @@ init:
 	@$(TERRAFORM) init -input=false -reconfigure -backend-config=bucket=$(call SAID,state_bucket) >/dev/null \
 		|| { echo "Is there no bucket yet? make bootstrap ENVIRONMENT=$(ENVIRONMENT)"; exit 1; }
 
-plan: init ## Show what Terraform would change in ENVIRONMENT; changes nothing
-	@$(TERRAFORM) plan -input=false -lock=false -var-file=$(ENVIRONMENT).tfvars
+plan: init ## Show what Terraform would change in ENVIRONMENT; changes nothing (SAVE=FILE keeps the text)
+	@$(if $(SAVE),mkdir -p $(dir $(SAVE)); set -o pipefail;) $(TERRAFORM) plan -input=false -lock=false $(LOOKING) \
+		-var-file=$(ENVIRONMENT).tfvars $(if $(SAVE),-no-color | tee $(SAVE))
 
 apply: init ## Apply infra/ to ENVIRONMENT, after asking
 	@$(TERRAFORM) apply $(ASK) -var-file=$(ENVIRONMENT).tfvars

@@ -164,6 +164,14 @@ class Proof(Shape):
     largest_differences: dict[Method, float] = {}
 
 
+class Sources(Shape):
+    """Digests of what made a version, beside its data; a version is made anew when one of them changes."""
+
+    folder: str  # the model's own files
+    code: str  # the modules of lifecycle/ and function/ that take part in making a version
+    libraries: str  # the versions that the image's lock file names
+
+
 class Manifest(Shape):
     """Everything known about a model version; written last, so a version exists if and only if this does."""
 
@@ -188,6 +196,7 @@ class Manifest(Shape):
     notes: tuple[str, ...]
     positive: Label | None
     recipe: dict[str, Any]  # model.yaml as it was read
+    sources: Sources | None = None  # not known of packaged pipelines, and of old versions
 
 
 class GoldenExample(Shape):
@@ -203,7 +212,9 @@ class RecordHead(TypedDict):
     severity: str
     time: datetime  # written as RFC 3339
     message: str
-    kind: str  # "prediction", "rejection", "failure", "feedback", "load" or "load_failure"
+    # "prediction", "rejection", "failure", "feedback", "load" or "load_failure"; "check" instead of the first three
+    # where the caller says that it checks (CHECK_AGENT): `outcome` and `status` tell which of them it would be.
+    kind: str
     service: str
     revision: str
     model: str

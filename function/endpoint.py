@@ -55,7 +55,7 @@ class Endpoint:
 
     async def answer(self, request: Request) -> Response:
         """Answer any request, errors included."""
-        facts = Facts(request_id=os.urandom(16).hex(), started=time.perf_counter())
+        facts = Facts(os.urandom(16).hex(), time.perf_counter(), request.scope["headers"])
         route = None
         try:
             route, places = self._table.find(request.method, request.scope["path"])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from function.call import Answered, Totals
-from function.contract import FeedbackRecord, LoadRecord, Manifest, RecordHead, RequestRecord, Trace
+from function.contract import CHECK_AGENT, FeedbackRecord, LoadRecord, Manifest, RecordHead, RequestRecord, Trace
 from function.errors import InvalidInstances, NotRecorded, PilotlightError, RequestError
 from function.settings import Settings
 
@@ -27,6 +27,7 @@ TOGETHER = 50  # instances that are made one text at once, before it is known wh
 HEAD_BYTES = 2048  # room for everything in a record but instances and predictions
 # At most this much goes into one write: a pipe that poll() calls writable takes it without blocking.
 PIECE_BYTES = select.PIPE_BUF
+CHECKS = CHECK_AGENT.encode()
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/(\d{1,20}))?(?:;o=([01]))?")
@@ -38,6 +39,7 @@ class Facts:
 
     request_id: str
     started: float  # of time.perf_counter, in seconds
+    headers: Sequence[tuple[bytes, bytes]] = ()  # as in an ASGI scope
     dialect: str = "native"
     trace: Trace = field(default_factory=dict)  # type: ignore[assignment]
     instances: int = 0
@@ -106,7 +108,7 @@ class Recorder:
         self._count(facts)
         plural = "" if answered.rows == 1 else "s"
         message = f"{manifest.model} {manifest.version} answered {answered.rows} instance{plural}"
-        head = self._head("prediction", "INFO", message, manifest)
+        head = self._head(_kind(facts, "prediction"), "INFO", message, manifest)
         record = _request(head, facts, "answered", 200, marked=answered.marks.total)
         self._send(record, lambda: self._instances(facts.request_id, manifest, answered))
 
@@ -132,7 +134,7 @@ class Recorder:
 
     def refused(self, facts: Facts, manifest: Manifest | None, error: RequestError) -> None:
         """Record a request that was refused, without any of its values."""
-        head = self._head("rejection", "WARNING", f"refused: {error.code}", manifest)
+        head = self._head(_kind(facts, "rejection"), "WARNING", f"refused: {error.code}", manifest)
         self._count(facts, failed=True)
         if isinstance(error, InvalidInstances):
             facts.invalid_instances = error.invalid
@@ -141,7 +143,7 @@ class Recorder:
     def failed(self, facts: Facts, manifest: Manifest | None, error: PilotlightError, stack_trace: str) -> None:
         """Record a request that could not be answered through no fault of the caller."""
         self._count(facts, failed=True)
-        head = self._head("failure", "ERROR", f"failed: {error.code}", manifest)
+        head = self._head(_kind(facts, "failure"), "ERROR", f"failed: {error.code}", manifest)
         self._send(_request(head, facts, error.code, error.status), lambda: {"stack_trace": stack_trace})
 
     def loaded(self, manifest: Manifest, source: str, parts: Mapping[str, float]) -> None:
@@ -214,6 +216,17 @@ class Recorder:
         except (TypeError, ValueError, OSError):
             taken = False
         self._dropped = 0 if taken else self._dropped + 1
+
+
+def _kind(facts: Facts, otherwise: str) -> str:
+    """Return the kind of a request's record: a check where its caller says so.
+
+    Looked for here and not where headers are read: that may be what fails, and the way to the agent is short.
+    """
+    for name, value in facts.headers:
+        if name == b"user-agent":
+            return "check" if value.startswith(CHECKS) else otherwise
+    return otherwise
 
 
 def _request(head: RecordHead, facts: Facts, outcome: str, status: int, *, marked: int = 0) -> RequestRecord:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
     from google.cloud import storage
 
 
@@ -106,13 +107,16 @@ WRITER = "writer"  # custom metadata of an object: which call wrote it
 TIMEOUT_SECONDS = 20.0  # how long one object is asked for, after faults that pass
 
 
-def open_store(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Store:
-    """Return the store at a gs:// or file:// URL; raises ValueError with what was expected."""
+def open_store(url: str, timeout_seconds: float = TIMEOUT_SECONDS, credentials: "Credentials | None" = None) -> Store:
+    """Return the store at a gs:// or file:// URL; raises ValueError with what was expected.
+
+    Without credentials, a bucket is asked as whoever is signed in here.
+    """
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path[:1] == "/" and len(parts.path) > 1:
         return FileStore(Path(unquote(parts.path)))
     if parts.scheme == "gs" and parts.netloc:
-        return CloudStore(parts.netloc, parts.path.strip("/"), timeout_seconds)
+        return CloudStore(parts.netloc, parts.path.strip("/"), timeout_seconds, credentials)
     raise ValueError(f"expected gs://bucket/prefix or file:///folder, found {url!r}")
 
 
@@ -225,11 +229,15 @@ class CloudStore:
     STORAGE_EMULATOR_HOST points the client library at another endpoint.
     """
 
-    def __init__(self, bucket: str, prefix: str, timeout_seconds: float) -> None:
+    def __init__(
+        self, bucket: str, prefix: str, timeout_seconds: float, credentials: "Credentials | None" = None
+    ) -> None:
         self.url = f"gs://{bucket}/{prefix}".rstrip("/")
         self._name = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._timeout_seconds = timeout_seconds
+        # With credentials of one's own, the library would look for a project, which no call here needs.
+        self._identity = {"credentials": credentials, "project": None} if credentials else {}
         self._client: storage.Client | None = None
 
     def get(self, key: str) -> Stored:
@@ -301,7 +309,7 @@ class CloudStore:
             from google.cloud import storage
 
             try:
-                self._client = storage.Client()
+                self._client = storage.Client(**self._identity)
             except exceptions.GoogleAuthError as error:
                 raise Unavailable(f"{self.url}: {error}") from error
         return self._client.bucket(self._name)

@@ -8,7 +8,7 @@ resource "google_service_account" "verify" {
   depends_on = [google_project_service.main]
 }
 
-# The release identity. People who release from a laptop impersonate it.
+# The release identity. People who release from a laptop impersonate it: those named in `releasers`.
 resource "google_service_account" "deliver" {
   account_id   = "${var.prefix}-deliver"
   description  = "Delivers the branch: trains, publishes versions, builds images, releases revisions"
@@ -17,12 +17,31 @@ resource "google_service_account" "deliver" {
   depends_on = [google_project_service.main]
 }
 
+resource "google_service_account_iam_member" "releaser" {
+  for_each = var.releasers
+
+  member             = each.key
+  role               = "roles/iam.serviceAccountTokenCreator"
+  service_account_id = google_service_account.deliver.name
+}
+
+# It calls private endpoints, for which it mints identity tokens itself: the same way in a build and on a laptop.
+resource "google_service_account_iam_member" "deliver_identity_tokens" {
+  member             = google_service_account.deliver.member
+  role               = "roles/iam.serviceAccountOpenIdTokenCreator"
+  service_account_id = google_service_account.deliver.name
+}
+
 locals {
   # Only project-wide roles exist for these: the builds' own log, what the judge reads (logs and metrics), and reading
-  # everything, which a plan has to, to see drift.
+  # everything, which a plan has to, to see drift. A pull request's plan compares with the state alone, and looks up the
+  # project's number and, with a key of your own, the agents that use it (docs/decisions/0010).
   project_roles = {
     deliver = ["roles/iam.securityReviewer", "roles/logging.logWriter", "roles/viewer"]
-    verify  = ["roles/logging.logWriter"]
+    verify = concat(
+      ["roles/browser", "roles/logging.logWriter"],
+      var.encryption_key == null ? [] : ["roles/bigquery.jobUser"],
+    )
   }
   builders = {
     deliver = google_service_account.deliver.member
@@ -94,7 +113,6 @@ locals {
   # What every build is told; cloudbuild.yaml holds the defaults.
   substitutions = {
     _ENVIRONMENT = var.environment
-    _IMAGES      = local.images
     _MODEL_STORE = google_storage_bucket.models.url
   }
 }

@@ -22,6 +22,8 @@ resource "terraform_data" "protection" {
     google_project_iam_member.apply,
     google_project_iam_member.builders,
     google_pubsub_topic.retrain,
+    google_service_account_iam_member.deliver_identity_tokens,
+    google_service_account_iam_member.releaser,
     google_storage_bucket_iam_member.models_deliver,
     google_storage_bucket_iam_member.models_verify,
     google_storage_bucket_iam_member.state_builders,

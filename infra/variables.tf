@@ -285,6 +285,18 @@ variable "region" {
   }
 }
 
+variable "releasers" {
+  description = "Who may release from a laptop: members of policies that may impersonate the release identity, and so do all that it may."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for member in var.releasers : can(regex("^((user|group|serviceAccount):[^@\\s]+@[^@\\s]+\\.[^@\\s]+|principal(Set)?://(cloudresourcemanager|iam)\\.googleapis\\.com/\\S+)$", member))])
+    error_message = "A releaser is user:E-MAIL, group:E-MAIL, serviceAccount:E-MAIL, principal://iam.googleapis.com/... or principalSet://...; nobody else releases."
+  }
+}
+
 variable "repository" {
   description = "2nd-generation Cloud Build repository of this code, by its full name, and what hosts it; no triggers without it."
   type = object({

@@ -1,12 +1,11 @@
 """The model card: Markdown, every figure of it measured."""
 
-from collections.abc import Iterable, Sequence
-
 from function.contract import Feature, Manifest
+from lifecycle.decision import Decision, markdown_table, write_decision
 from lifecycle.recipe import Maintenance
 
 
-def write_card(manifest: Manifest, maintenance: Maintenance | None) -> str:
+def write_card(manifest: Manifest, maintenance: Maintenance | None, decision: Decision | None = None) -> str:
     """Return the card of a version; `manifest` needs no file list yet."""
     sections = [
         _head(manifest),
@@ -14,6 +13,7 @@ def write_card(manifest: Manifest, maintenance: Maintenance | None) -> str:
         ["## What it gives", "", *_outputs(manifest)],
         ["## How good it is", "", *_metrics(manifest)],
         ["## Limits it was accepted against", "", *_limits(manifest)],
+        ["## What it was held against", "", *_decision(decision)],
         ["## How it is computed", "", describe_engine(manifest)],
         ["## What it was made of", "", *_origin(manifest)],
         ["## What is kept out of prediction records", "", *_privacy(manifest)],
@@ -53,7 +53,7 @@ def _features(manifest: Manifest) -> list[str]:
         for feature in manifest.signature.features
     ]
     seen = "in training" if manifest.data.test_rows else "in the examples"
-    return _table(("feature", "type", "may be missing", seen), rows)
+    return markdown_table(("feature", "type", "may be missing", seen), rows)
 
 
 def _known(feature: Feature) -> str:
@@ -87,7 +87,7 @@ def _metrics(manifest: Manifest) -> list[str]:
         for name, metric in manifest.metrics.items()
     ]
     head = [f"On {_measured_on(manifest)}.{means}", ""]
-    return head + _table(("metric", "value", "interval", "on training rows"), rows) + _slices(manifest)
+    return head + markdown_table(("metric", "value", "interval", "on training rows"), rows) + _slices(manifest)
 
 
 def _measured_on(manifest: Manifest) -> str:
@@ -101,7 +101,7 @@ def _measured_on(manifest: Manifest) -> str:
 
 def _slices(manifest: Manifest) -> list[str]:
     rows = [(column, value, f"{found:.4g}") for column, by in manifest.slices.items() for value, found in by.items()]
-    return ["", *_table(("column", "slice", "value"), rows)] if rows else []
+    return ["", *markdown_table(("column", "slice", "value"), rows)] if rows else []
 
 
 def _limits(manifest: Manifest) -> list[str]:
@@ -111,7 +111,11 @@ def _limits(manifest: Manifest) -> list[str]:
         (limit.name, limit.rule, "not measured" if limit.value is None else f"{limit.value:.4g}", limit.stands)
         for limit in manifest.limits
     ]
-    return _table(("limit", "expected", "found", "stands in"), rows)
+    return markdown_table(("limit", "expected", "found", "stands in"), rows)
+
+
+def _decision(decision: Decision | None) -> list[str]:
+    return ["Nothing: there is no decision."] if decision is None else write_decision(decision)
 
 
 def _origin(manifest: Manifest) -> list[str]:
@@ -142,8 +146,3 @@ def _maintenance(maintenance: Maintenance | None) -> list[str]:
         f"- Tell: {maintenance.tell}",
         f"- Go back: `{maintenance.go_back}`",
     ]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    cells = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in cells]

@@ -1,23 +1,27 @@
 """The verbs, as a command line."""
 
+import json
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from function.contract import CARD, COMPILED, FITTED, GOLDEN, Manifest, Proof
-from function.store import Store, StoreError, open_store
+from function.store import FileStore, Store, StoreError, open_store
 from lifecycle import console
 from lifecycle.card import describe_engine
+from lifecycle.decision import DECISION, describe_verdict
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
-from lifecycle.pinning import bake, pin_of, read_whole, write_pin
+from lifecycle.options import ModelName, Moment, as_json, in_environment, in_store
+from lifecycle.pinning import bake, is_baked, pin_of, read_whole, write_pin
 from lifecycle.versions import (
     CHAMPION,
     Version,
-    check_name,
     find_number,
     list_numbers,
     move_alias,
@@ -25,42 +29,14 @@ from lifecycle.versions import (
     read_version,
 )
 
-DEFAULT_STORE = Path(__file__).resolve().parent.parent / "build" / "store"
+OF_DRAFTS = "The folder that train --draft wrote"
 
 
-class StoreUrl(click.ParamType[Store]):
-    """A store, given by its URL."""
+class Place(NamedTuple):
+    """Where a new version went, and how: it is published, or drafted."""
 
-    name = "url"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Store:
-        """Return the store; fail with what was expected."""
-        try:
-            return open_store(value) if isinstance(value, str) else value
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class ModelName(click.ParamType[str]):
-    """A model's name: it becomes a folder of the store, and must not lead out of it."""
-
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name; raises RecipeInvalid for one that no model has."""
-        return check_name(value)
-
-
-def _shared(command: Callable[..., None]) -> Callable[..., None]:
-    store = click.option(
-        "--store",
-        type=StoreUrl(),
-        envvar="MODEL_STORE",
-        default=DEFAULT_STORE.as_uri(),
-        show_envvar=True,
-        help="gs://bucket/prefix or file:///folder",
-    )
-    return store(click.option("--json", "as_json", is_flag=True, help="Print JSON for machines")(command))
+    store: Store
+    done: str
 
 
 @click.group()
@@ -73,17 +49,63 @@ def cli() -> None:
     """
 
 
-@cli.command()
-@click.argument("name", type=ModelName())
-@click.option("--accept-data", is_flag=True, help="Train although the data breaks what the last version was made of")
-@_shared
-def train(name: str, accept_data: bool, store: Store, as_json: bool) -> None:
-    """Run models/NAME/train.py, hold it to model.yaml, package and publish it."""
-    from lifecycle import training
+def _made_on_purpose(command: Callable[..., None]) -> Callable[..., None]:
+    data = click.option("--accept-data", is_flag=True, help="Go on although the data breaks what the last version took")
+    why = "Publish although the gate refuses, for this reason, which the version keeps"
+    return data(click.option("--accept", metavar="REASON", callback=_said, help=why)(command))
 
-    with console.progress(f"train {name}") as say:
-        made = training.train(store, name, say, accept_data=accept_data)
-    _show_made(made, store, as_json)
+
+def _said(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a reason; one of blanks is none."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("a reason in words is expected, found nothing", ctx, param)
+    return value
+
+
+@cli.command()
+@click.argument("names", nargs=-1, type=ModelName())
+@click.option("--changed", is_flag=True, help="Train only what changed; without NAMES, of all that ENVIRONMENT has")
+@click.option(
+    "--draft",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Publish nothing: write what would be into this folder, for the verb report",
+)
+@in_environment
+@_made_on_purpose
+@in_store
+def train(
+    names: tuple[str, ...],
+    changed: bool,
+    draft: Path | None,
+    environment: str,
+    accept_data: bool,
+    accept: str | None,
+    store: Store,
+    as_json: bool,
+) -> None:
+    """Run models/NAME/train.py, hold it to model.yaml and to the champion, package and publish it.
+
+    Of several models the others go on when one fails; the exit code is the first failure's.
+    """
+    from lifecycle import training
+    from lifecycle.report import describe_draft, save_draft
+
+    if not names and not changed:
+        raise click.UsageError("Missing argument 'NAMES...'; without it, --changed is expected.")
+    drafts = FileStore(draft.resolve() / "store") if draft else None
+    work = training.train_changed if changed else training.train
+    outcomes: dict[str, Any] = {}
+    for name in names or _models_of(environment, store):
+        with console.progress(f"train {name}") as say:
+            wishes = {"accept_data": accept_data, "accept": accept, "drafts": drafts}
+            outcomes[name] = _attempt(lambda name=name, say=say, wishes=wishes: work(store, name, say, **wishes))  # type: ignore[misc]
+        if draft:
+            save_draft(draft, describe_draft(name, outcomes[name]))
+    place = Place(drafts or store, "drafted" if drafts else "published")
+    if len(names) == 1:
+        _show_one(outcomes[names[0]], place, as_json)
+    else:
+        _show_all(outcomes, place, as_json)
 
 
 @cli.command()
@@ -95,14 +117,15 @@ def train(name: str, accept_data: bool, store: Store, as_json: bool) -> None:
     "--examples", "examples_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True
 )
 @click.option("--target", "targets", multiple=True, help="Target column of the examples; may be given several times")
-@click.option("--accept-data", is_flag=True, help="Publish although the examples break what the last version took")
-@_shared
+@_made_on_purpose
+@in_store
 def package(
     name: str,
     pipeline_file: Path,
     examples_file: Path,
     targets: tuple[str, ...],
     accept_data: bool,
+    accept: str | None,
     store: Store,
     as_json: bool,
 ) -> None:
@@ -110,13 +133,15 @@ def package(
     from lifecycle import training
 
     with console.progress(f"package {name}") as say:
-        made = training.package(store, name, pipeline_file, examples_file, targets, say, accept_data=accept_data)
-    _show_made(made, store, as_json)
+        made = training.package(
+            store, name, pipeline_file, examples_file, targets, say, accept_data=accept_data, accept=accept
+        )
+    _show_one(made, Place(store, "published"), as_json)
 
 
 @cli.command()
 @click.argument("name", type=ModelName())
-@_shared
+@in_store
 def versions(name: str, store: Store, as_json: bool) -> None:
     """List a model's versions."""
     aliases = read_aliases(store, name)
@@ -138,12 +163,14 @@ def versions(name: str, store: Store, as_json: bool) -> None:
 @cli.command()
 @click.argument("name", type=ModelName())
 @click.argument("version", required=False)
-@_shared
+@in_store
 def show(name: str, version: str | None, store: Store, as_json: bool) -> None:
-    """Show one version: its card, or its whole manifest as JSON. VERSION is a number or an alias."""
+    """Show one version: its card, or its whole manifest and decision as JSON. VERSION is a number or an alias."""
     found = read_version(store, name, find_number(store, name, version))
     if as_json:
-        console.emit(found.manifest.model_dump(mode="json"))
+        decision = read_whole(store, found, DECISION) if DECISION in found.manifest.files else None
+        beside = {"decision": json.loads(decision)} if decision else {}
+        console.emit(found.manifest.model_dump(mode="json") | beside)
     else:
         console.markdown(store.get(f"{name}/{found.manifest.version}/{CARD}").content.decode())
 
@@ -151,7 +178,7 @@ def show(name: str, version: str | None, store: Store, as_json: bool) -> None:
 @cli.command()
 @click.argument("name", type=ModelName())
 @click.argument("version", required=False)
-@_shared
+@in_store
 def verify(name: str, version: str | None, store: Store, as_json: bool) -> None:
     """Check every file of a version, load it as the image would, replay its golden examples, repeat its proof."""
     with console.progress(f"verify {name}") as say:
@@ -183,7 +210,7 @@ def verify(name: str, version: str | None, store: Store, as_json: bool) -> None:
 @cli.command()
 @click.argument("name", type=ModelName())
 @click.argument("version")
-@_shared
+@in_store
 def promote(name: str, version: str, store: Store, as_json: bool) -> None:
     """Let the alias champion name VERSION."""
     number = find_number(store, name, version)
@@ -201,11 +228,11 @@ def promote(name: str, version: str, store: Store, as_json: bool) -> None:
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where pin.json is written"
 )
 @click.option("--bake/--no-bake", default=None, help="Write the version's files too; model.yaml's serving.bake decides")
-@_shared
+@in_store
 def pin(name: str, version: str | None, out: Path, bake: bool | None, store: Store, as_json: bool) -> None:
     """Write the pin of VERSION, else of champion, else of the newest version."""
     found = read_version(store, name, find_number(store, name, version))
-    baking = bool(found.manifest.recipe.get("serving", {}).get("bake")) if bake is None else bake
+    baking = is_baked(found) if bake is None else bake
     baked_bytes = _bake(store, found, out) if baking else 0
     file = write_pin(found, out)  # last: a pin that exists has its bytes beside it
     if as_json:
@@ -215,11 +242,172 @@ def pin(name: str, version: str | None, out: Path, bake: bool | None, store: Sto
         console.say(f"{name} {found.manifest.version} is pinned by {file}{beside}")
 
 
+@cli.command()
+@click.argument("name", type=ModelName(), required=False)
+@click.argument("version", required=False)
+@click.option("--changed", is_flag=True, help="Every model of the environment whose image or configuration changed")
+@click.option("--image", help="Another image than that of this checkout's code, by its digest: NAME@sha256:...")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Minutes a step, instead of model.yaml's")
+@click.option("--every", type=click.FloatRange(min=0.2), default=20.0, show_default=True, help="Seconds between looks")
+@click.option(
+    "--shadow", type=click.FloatRange(min=0, min_open=True), help="Stay at 0 %, and replay for so many minutes"
+)
+@click.option("--again", is_flag=True, help="Although it was refused or rolled back before")
+@in_environment
+@as_json
+def rollout(
+    name: str | None,
+    version: str | None,
+    changed: bool,
+    image: str | None,
+    minutes: float | None,
+    every: float,
+    shadow: float | None,
+    again: bool,
+    environment: str,
+    as_json: bool,
+) -> int:
+    """Release VERSION of a model by the judge: without one, the challenger, else the champion."""
+    from lifecycle.rollout import verbs
+    from lifecycle.rollout.release import Options
+
+    if changed == (name is not None):
+        raise click.UsageError("Say which model, or --changed for all that the environment serves.")
+    options = Options(image, minutes, every, again, shadow)
+    return verbs.rollout(environment, None if name is None else {name: version}, options, as_json=as_json)
+
+
+@cli.command()
+@click.argument("name", type=ModelName())
+@in_environment
+@as_json
+def status(name: str, environment: str, as_json: bool) -> None:
+    """Show who answers now, by the cloud itself; the ledger is told where it says otherwise."""
+    from lifecycle.environment import read_environment
+    from lifecycle.google_apis import release_credentials, signed_in
+    from lifecycle.rollout import standing
+    from lifecycle.rollout.cloud_run import Endpoint
+
+    target = read_environment(environment)
+    credentials = release_credentials(target)
+    store = open_store(target.store, credentials=credentials)
+    with closing(store), Endpoint(target, name, credentials) as endpoint:
+        found = standing.look(endpoint, store, name, signed_in())
+    standing.show_status(found, as_json)
+
+
+@cli.command()
+@click.argument("name", type=ModelName())
+@click.option("--to", type=int, help="A version that served before, instead of the one before this")
+@in_environment
+@as_json
+def rollback(name: str, to: int | None, environment: str, as_json: bool) -> None:
+    """Take the last release back: all traffic to the revision before it, at once. Safe to repeat."""
+    from lifecycle.rollout import verbs
+
+    verbs.rollback(environment, name, to, as_json=as_json)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, type=ModelName())
+@click.option("--changed", is_flag=True, help="Of every model that the environment serves, or of NAMES among them")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where folders are written"
+)
+@in_environment
+@in_store
+def image(names: tuple[str, ...], changed: bool, out: Path, environment: str, store: Store, as_json: bool) -> None:
+    """Put together what goes into images that the registry does not have; `make build` builds and pushes them."""
+    from lifecycle.environment import read_environment
+    from lifecycle.google_apis import release_credentials
+    from lifecycle.image import check_served, prepare
+
+    if not names and not changed:
+        raise click.UsageError("Missing argument 'NAMES...'; without it, --changed is expected.")
+    target = read_environment(environment)
+    check_served(target, names)
+    credentials = release_credentials(target)
+    outcomes: dict[str, Any] = {}
+    with console.progress("image") as say:
+        for name in names or sorted(target.models):
+            say(name)
+            outcomes[name] = _attempt(lambda name=name: prepare(store, target, name, out, credentials))  # type: ignore[misc]
+    _show_images(outcomes, as_json)
+
+
+@cli.command()
+@click.argument("notes", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--build", envvar="BUILD_ID", show_envvar=True, help="Which build delivered")
+@click.option("--commit", envvar="COMMIT_SHA", show_envvar=True, help="What was delivered")
+@click.option("--run", envvar="_RUN", show_envvar=True, help="What the build was started for")
+@in_environment
+@in_store
+def record(
+    notes: Path, build: str | None, commit: str | None, run: str | None, environment: str, store: Store, as_json: bool
+) -> None:
+    """Keep what a delivery came to, whose steps left their exit codes in NOTES; fails where one of them did."""
+    from lifecycle import delivery
+    from lifecycle.environment import read_environment
+
+    facts = {"run": run, "commit": commit, "build": build}
+    delivered = delivery.record(store, read_environment(environment), notes, facts)
+    if as_json:
+        console.emit(delivered.record)
+    else:
+        console.markdown(delivered.text)
+        console.say(f"Kept as {store.url}/{delivered.key}.md")
+    delivery.check(delivered)
+
+
+@cli.command()
+@click.argument("name", type=ModelName())
+@click.option("--at", "moment", type=Moment(), help="One moment, such as 2026-11-07T12:00 (UTC) or ...T13:00+01:00")
+@click.option("--all", "everything", is_flag=True, help="Read every event, however long ago")
+@in_environment
+@as_json
+def history(name: str, moment: datetime | None, everything: bool, environment: str, as_json: bool) -> None:
+    """Show who answered from when to when, or at one moment."""
+    from lifecycle.environment import read_environment
+    from lifecycle.google_apis import release_credentials
+    from lifecycle.rollout import standing
+
+    target = read_environment(environment)
+    with closing(open_store(target.store, credentials=release_credentials(target))) as store:
+        if moment is None:
+            answered, found = standing.look_back(store, name, None if everything else standing.MOST_EVENTS)
+            standing.show_history(answered, found, as_json)
+        else:
+            standing.show_moment(*standing.look_back_at(store, name, moment), as_json)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, type=ModelName())
+@click.option("--draft", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help=OF_DRAFTS)
+@click.option("--plan", type=click.Path(dir_okay=False, path_type=Path), help="What `make plan SAVE=FILE` kept")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file to write")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines")
+def report(names: tuple[str, ...], draft: Path, plan: Path | None, out: Path, as_json: bool) -> None:
+    """Write as Markdown what drafts would change: metrics beside the champion's, limits, decision, cold start."""
+    from lifecycle.plan import read_plan
+    from lifecycle.report import model_section, plan_section, read_drafts, write_report
+
+    drafts = read_drafts(draft, names)
+    planned = [plan_section(read_plan(plan))] if plan else []
+    try:
+        out.write_text(write_report([*map(model_section, drafts), *planned]), encoding="utf-8")
+    except OSError as error:
+        raise LifecycleError(f"{out} cannot be written: {error.strerror}. Name another file.") from error
+    if as_json:
+        console.emit({"file": str(out), "drafts": [one.model_dump(mode="json") for one in drafts]})
+    else:
+        console.say(f"{out} says what would become of {', '.join(one.model for one in drafts)}")
+
+
 def main() -> int:
     """Run the command line; return its exit code."""
     as_json = "--json" in sys.argv
     try:
-        cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False)
     except click.Abort:
         return 130
     except click.ClickException as error:
@@ -234,19 +422,109 @@ def main() -> int:
     except LifecycleError as error:
         console.fail(error, as_json)
         return error.exit_code
-    return 0
+    return code if isinstance(code, int) else 0  # what a verb gave to Context.exit
 
 
-def _show_made(made: Any, store: Store, as_json: bool) -> None:
-    manifest: Manifest = made.version.manifest
-    findings = [f"{finding.level}: {finding}" for finding in made.findings]
-    champion = read_aliases(store, manifest.model).get(CHAMPION)
+def _models_of(environment: str, store: Store) -> list[str]:
+    """Return the models of an environment; one that was packaged by hand has nothing to train, and is said so."""
+    from lifecycle.environment import read_environment
+    from lifecycle.recipe import MODELS
+
+    names = list(read_environment(environment).models)
+    by_hand = [name for name in names if not (MODELS / name).is_dir() and list_numbers(store, name)]
+    for name in by_hand:
+        console.warn(f"{name} has no models/{name}/train.py: its versions are packaged by hand, and it stays as it is")
+    return [name for name in names if name not in by_hand]
+
+
+def _attempt(work: Callable[[], Any]) -> Any:
+    """Return what came of work, be it an error that others need not suffer from."""
+    try:
+        return work()
+    except StoreError as error:
+        return StoreFailed(error.message, [error.detail])
+    except LifecycleError as error:
+        return error
+
+
+def _show_one(outcome: Any, place: Place, as_json: bool) -> None:
+    if isinstance(outcome, LifecycleError):
+        raise outcome
     if as_json:
-        served = champion or manifest.version
-        beside = {"store": store.url, "data": findings, "load_ms": made.load_ms, "served": served}
-        console.emit(_row(manifest, []) | beside)
+        console.emit(_outcome_row(outcome, place))
+    else:
+        _show(outcome, place)
+
+
+def _show_all(outcomes: dict[str, Any], place: Place, as_json: bool) -> None:
+    """Show what became of each model; end with the first failure's exit code."""
+    failed = [one for one in outcomes.values() if isinstance(one, LifecycleError)]
+    if as_json:
+        rows = [
+            {"model": name, "exit_code": one.exit_code, **console.as_object(one)}
+            if isinstance(one, LifecycleError)
+            else _outcome_row(one, place)
+            for name, one in outcomes.items()
+        ]
+        console.emit(rows)
+    for name, one in outcomes.items():
+        if isinstance(one, LifecycleError):
+            console.warn(f"{name}: {one}")
+        elif not as_json:
+            _show(one, place)
+    if failed:
+        click.get_current_context().exit(failed[0].exit_code)
+
+
+def _show_images(outcomes: dict[str, Any], as_json: bool) -> None:
+    """Show what became of each model's image; end with the first failure's exit code."""
+    failed = {name: one for name, one in outcomes.items() if isinstance(one, LifecycleError)}
+    if as_json:
+        console.emit([{"model": name, **_image_row(one)} for name, one in outcomes.items()])
+    for name, one in outcomes.items():
+        if name in failed:
+            console.warn(f"{name}: {one}")
+        elif not as_json:
+            console.say(_image_text(name, one))
+    if failed:
+        click.get_current_context().exit(next(iter(failed.values())).exit_code)
+
+
+def _image_row(outcome: Any) -> dict[str, Any]:
+    if isinstance(outcome, LifecycleError):
+        return {"exit_code": outcome.exit_code, **console.as_object(outcome)}
+    return outcome._asdict() if outcome else {"reference": None}
+
+
+def _image_text(name: str, outcome: Any) -> str:
+    if outcome is None:
+        return f"{name} has no version, and so no image"
+    return f"{outcome.reference}: {f'to be built of {outcome.folder}' if outcome.folder else 'there already'}"
+
+
+def _outcome_row(outcome: Any, place: Place) -> dict[str, Any]:
+    """Return a new version, or the one that stays, for machines."""
+    manifest: Manifest = outcome.version.manifest
+    served = read_aliases(place.store, manifest.model).get(CHAMPION) or manifest.version
+    row = _row(manifest, []) | {"store": place.store.url, "served": served}
+    if not hasattr(outcome, "findings"):
+        return row | {"stays": True, "changed": []}
+    decision = outcome.decision.model_dump(mode="json") if outcome.decision else None
+    findings = [f"{finding.level}: {finding}" for finding in outcome.findings]
+    made = {"data": findings, "load_ms": outcome.load_ms, "changed": list(outcome.changed), "decision": decision}
+    return row | {"stays": False} | made
+
+
+def _show(outcome: Any, place: Place) -> None:
+    """Show a new version, or the one that stays, to a person."""
+    manifest: Manifest = outcome.version.manifest
+    if not hasattr(outcome, "findings"):
+        text = "neither its folder, its data, the code that makes versions nor the locked libraries changed"
+        console.say(f"{manifest.model} version {manifest.version} stays: {text}")
         return
-    for text in [*findings, *manifest.notes]:
+    for finding in outcome.findings:
+        console.warn(f"{finding.level}: {finding}")
+    for text in [*manifest.notes, *(outcome.decision.reasons if outcome.decision else ())]:
         console.warn(text)
     if manifest.metrics:
         rows = [
@@ -254,9 +532,12 @@ def _show_made(made: Any, store: Store, as_json: bool) -> None:
             for name, metric in manifest.metrics.items()
         ]
         console.table(("metric", "value", "95 % interval"), rows)
+    if outcome.decision:
+        console.say(describe_verdict(outcome.decision))
     console.say(describe_engine(manifest))
-    console.say(f"{manifest.model} version {manifest.version} is published in {store.url}")
-    console.say(_served_text(manifest, champion))
+    console.say(f"{manifest.model} version {manifest.version} is {place.done} in {place.store.url}")
+    if place.done == "published":
+        console.say(_served_text(manifest, read_aliases(place.store, manifest.model).get(CHAMPION)))
 
 
 def _served_text(manifest: Manifest, champion: int | None) -> str:

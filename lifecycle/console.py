@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
-from lifecycle.errors import LifecycleError
+from lifecycle.errors import GateRefused, LifecycleError
 
 Say = Callable[[str], None]
 
@@ -59,8 +59,14 @@ def emit(content: object) -> None:
     print(json.dumps(content, default=str))
 
 
+def as_object(error: LifecycleError) -> dict[str, object]:
+    """Return why a verb stopped, for machines; beside it what the gate decided, where that was why."""
+    told: dict[str, object] = {"error": {"message": error.message, "reasons": error.reasons}}
+    return told | {"decision": error.decision} if isinstance(error, GateRefused) else told
+
+
 def fail(error: LifecycleError, as_json: bool) -> None:
     """Print why a verb stopped."""
     if as_json:
-        print(json.dumps({"error": {"message": error.message, "reasons": error.reasons}}))
+        print(json.dumps(as_object(error)))
     _progress.print(str(error), style="red", markup=False, soft_wrap=True)

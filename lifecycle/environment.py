@@ -7,8 +7,8 @@ import hcl2
 from lark.exceptions import LarkError
 
 from lifecycle.errors import Missing, RecipeInvalid
-from lifecycle.recipe import ROOT
 
+ROOT = Path(__file__).resolve().parent.parent  # not the recipe's, which takes scikit-learn's seconds to import
 FOLDER = ROOT / "infra"
 NEEDED = ("project", "region", "prefix", "model_bucket")
 

@@ -2,6 +2,7 @@
 
 LifecycleError          1   anything else that went wrong
 ├── LimitsMissed        3   the model was measured and refused
+│   └── GateRefused         by the gate, which compared it
 ├── DataRefused         4   the data would break the model
 ├── Missing             5   no such model or version
 ├── RecipeInvalid       6   model.yaml or train.py
@@ -17,8 +18,8 @@ LifecycleError          1   anything else that went wrong
 (2 is click's, for a command line that it cannot read.)
 """
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class LifecycleError(Exception):
@@ -36,6 +37,14 @@ class LimitsMissed(LifecycleError):
     """A limit that was agreed before training is not met."""
 
     exit_code = 3
+
+
+class GateRefused(LimitsMissed):
+    """A candidate is worse than what there is, or too good to be true; `decision` holds all that was found."""
+
+    def __init__(self, message: str, reasons: Sequence[str], decision: Mapping[str, Any]) -> None:
+        super().__init__(message, reasons)
+        self.decision = decision
 
 
 class DataRefused(LifecycleError):

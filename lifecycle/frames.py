@@ -86,6 +86,19 @@ def digest(*frames: pd.DataFrame) -> str:
     return content.hexdigest()
 
 
+def row_hashes(frame: pd.DataFrame) -> np.ndarray:
+    """Return 32 bits of a hash for each row, whatever the order of the columns and however they hold their values."""
+    plain = pd.DataFrame({name: _hashable(frame[name]) for name in sorted(frame.columns)})
+    hashes = pd.util.hash_pandas_object(plain, index=False).to_numpy()
+    return np.asarray(hashes >> np.uint64(32), dtype=np.uint32)
+
+
+def _hashable(column: pd.Series) -> np.ndarray:
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return np.asarray(column.to_numpy(dtype=float, na_value=np.nan) + 0.0)  # -0.0 becomes 0.0
+    return np.array(["" if text is None else repr(text) for text in map(_json_value, column)], dtype=object)
+
+
 def _json_value(value: Any) -> Any:
     if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return None

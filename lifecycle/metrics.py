@@ -2,13 +2,14 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import sklearn.metrics as sk
 
 from function.contract import Metric
+from lifecycle.resampling import values, weighted
 
 RESAMPLES = 300
 SMALLEST_SLICE = 30  # fewer rows say nothing about a slice
@@ -164,17 +165,17 @@ def measure(name: str, task: str, outcomes: list[Outcome]) -> float:
 def measure_all(task: str, test: list[Outcome], train: list[Outcome] | None) -> Measured:
     """Return every metric that can be measured, with the 95 % percentile bootstrap interval over test rows."""
     tried = {name: _try(name, task, test) for name in METRICS[task]}
-    values = {name: value for name, (value, _) in tried.items()}
-    kept = [name for name, value in values.items() if value == value]
-    draws = np.array([[measure(name, task, drawn) for name in kept] for drawn in _resampled(test)])
+    found = {name: value for name, (value, _) in tried.items()}
+    kept = [name for name, value in found.items() if value == value]
+    draws = values([weighted(name, test) for name in kept], len(test[0].true), RESAMPLES)
     metrics = {}
     for column, name in enumerate(kept):
         drawn = draws[:, column]
-        drawn = drawn[~np.isnan(drawn)]
-        low, high = np.quantile(drawn, [0.025, 0.975]) if drawn.size else (values[name], values[name])
+        drawn = drawn[np.isfinite(drawn)]
+        low, high = np.quantile(drawn, [0.025, 0.975]) if drawn.size else (found[name], found[name])
         on_train = measure(name, task, train) if train else math.nan
         kept_train = None if math.isnan(on_train) else on_train
-        metrics[name] = Metric(value=values[name], low=float(low), high=float(high), train=kept_train)
+        metrics[name] = Metric(value=found[name], low=float(low), high=float(high), train=kept_train)
     return Measured(metrics, {name: reason for name, (_, reason) in tried.items() if reason})
 
 
@@ -201,11 +202,3 @@ def _try(name: str, task: str, outcomes: list[Outcome]) -> tuple[float, str]:
         except (ValueError, TypeError) as error:
             return math.nan, " ".join(str(error).split())
     return (value, "") if math.isfinite(value) else (math.nan, "it is not defined for these rows")
-
-
-def _resampled(outcomes: list[Outcome]) -> Iterator[list[Outcome]]:
-    random = np.random.default_rng(0)
-    count = len(outcomes[0].true)
-    for _ in range(RESAMPLES):
-        rows = random.integers(0, count, count)
-        yield [outcome.take(rows) for outcome in outcomes]

@@ -5,7 +5,7 @@ import io
 import platform
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from typing import Any
@@ -42,6 +42,7 @@ from function.model import LoadFailed, agree, replay
 from function.validation import Instances, Validator
 from lifecycle.acceptance import describe, judge
 from lifecycle.card import write_card
+from lifecycle.decision import DECISION, Decision
 from lifecycle.errors import ArtifactRefused, DataRefused, LimitsMissed, RecipeInvalid
 from lifecycle.frames import digest, raw_instances
 from lifecycle.golden import golden_examples
@@ -84,11 +85,35 @@ class Candidate:
     files: Mapping[str, bytes]
     facts: Mapping[str, Any]
     recipe: Recipe | None
+    outcomes: tuple[Outcome, ...] = ()  # of the test rows; none where the target is not known
+    decision: Decision | None = None
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and gives."""
+        signature: Signature = self.facts["signature"]
+        return signature
+
+    @property
+    def positive(self) -> Label | None:
+        """Of two classes, the one that metrics mean."""
+        label: Label | None = self.facts["positive"]
+        return label
+
+    @property
+    def loaded_bytes(self) -> int:
+        """How large the file is that its serving engine loads."""
+        return len(self.files[COMPILED if self.facts["engine"] == "numpy" else FITTED])
+
+    def decided(self, decision: Decision) -> "Candidate":
+        """Return the candidate with what was decided on it."""
+        content = decision.model_dump_json(indent=1).encode()
+        return replace(self, files={**self.files, DECISION: content}, decision=decision)
 
     def finish(self, number: int) -> tuple[Mapping[str, bytes], Manifest]:
         """Return all files and the manifest of the version of this number."""
         draft = self._manifest(number, self.files)
-        card = write_card(draft, self.recipe.maintenance if self.recipe else None).encode()
+        card = write_card(draft, self.recipe.maintenance if self.recipe else None, self.decision).encode()
         files = {**self.files, CARD: card}
         return files, self._manifest(number, files)
 
@@ -115,10 +140,14 @@ def _assemble(fitted: Fitted, recipe: Recipe | None, where: Callable[[str], str]
     _check_task(recipe, signature, where)
     content = _dump(fitted.pipeline)
     say("measuring")
-    on_train = _outputs(fitted.pipeline, signature, fitted.train[columns])
-    on_test = on_train if fitted.test is fitted.train else _outputs(fitted.pipeline, signature, fitted.test[columns])
+    on_train = outputs_of(fitted.pipeline, signature, fitted.train[columns])
+    on_test = on_train if fitted.test is fitted.train else outputs_of(fitted.pipeline, signature, fitted.test[columns])
     positive = _positive(signature, recipe)
-    metrics, sliced = _measure(fitted, signature, on_train, on_test, positive, recipe.acceptance if recipe else None)
+    test = find_outcomes(fitted.test, signature, on_test, positive) if fitted.measured else []
+    train = (
+        find_outcomes(fitted.train, signature, on_train, positive) if fitted.measured and fitted.trained_here else None
+    )
+    metrics, sliced = _measure(fitted.test, test, train, task, recipe.acceptance if recipe else None)
     limits = _judge(recipe, metrics, sliced, len(content) / 1e6, where) if fitted.measured else ()
     say("holding the serving engine to the pipeline's answers")
     engine = SklearnEngine(joblib.load(io.BytesIO(content)), signature)
@@ -160,7 +189,7 @@ def _assemble(fitted: Fitted, recipe: Recipe | None, where: Callable[[str], str]
         REFERENCE: summarize(fitted.train, signature).model_dump_json().encode(),
         GOLDEN: "".join(f"{example.model_dump_json()}\n" for example in golden).encode(),
     }
-    return Candidate(files, facts, recipe)
+    return Candidate(files, facts, recipe, tuple(test))
 
 
 def check_engine(engine: SklearnEngine, signature: Signature, frame: pd.DataFrame, outputs: Outputs) -> tuple[str, ...]:
@@ -170,7 +199,7 @@ def check_engine(engine: SklearnEngine, signature: Signature, frame: pd.DataFram
     """
     validator = Validator(signature)
     instances = raw_instances(frame, signature.features)
-    positions, fault = _valid(validator, instances)
+    positions, fault = valid_positions(validator, instances)
     # Alone, too: a pipeline that looks at the other rows of a request gives a caller no answer to rely on.
     for asked in ([positions] if positions else []) + [[position] for position in positions[:ASKED_ALONE]]:
         rows = Instances([instances[position] for position in asked], str)
@@ -212,7 +241,7 @@ def _hold(positions: list[int], answers: Outputs, outputs: Outputs, signature: S
                 )
 
 
-def _valid(validator: Validator, instances: list[dict[str, Any]]) -> tuple[list[int], Detail | None]:
+def valid_positions(validator: Validator, instances: list[dict[str, Any]]) -> tuple[list[int], Detail | None]:
     """Return the positions of the instances that validation accepts, and the first fault of the others."""
     positions, fault = [], None
     for position, instance in enumerate(instances):
@@ -257,7 +286,7 @@ def _dump(pipeline: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _outputs(pipeline: Any, signature: Signature, frame: pd.DataFrame) -> Outputs:
+def outputs_of(pipeline: Any, signature: Signature, frame: pd.DataFrame) -> Outputs:
     """Return what the fitted pipeline itself gives for each row of a frame, as plain values."""
     rows = as_input(frame, signature.form)
     outputs: dict[Method, list[Any]] = {}
@@ -290,30 +319,21 @@ def _positive(signature: Signature, recipe: Recipe | None) -> Label | None:
 
 
 def _measure(
-    fitted: Fitted,
-    signature: Signature,
-    on_train: Outputs,
-    on_test: Outputs,
-    positive: Label | None,
-    acceptance: Acceptance | None,
+    frame: pd.DataFrame, test: list[Outcome], train: list[Outcome] | None, task: str, acceptance: Acceptance | None
 ) -> tuple[dict[str, Metric], dict[str, dict[str, float]]]:
-    if not fitted.measured:
+    if not test:
         return {}, {}
-    test = _outcomes(fitted.test, signature, on_test, positive)
-    train = _outcomes(fitted.train, signature, on_train, positive) if fitted.trained_here else None
     sliced: dict[str, dict[str, float]] = {}
     bound = acceptance.slices if acceptance else None
     for column in bound.by if bound else ():
-        if column not in fitted.test:
+        if column not in frame:
             raise ArtifactRefused(f"acceptance.slices.by: there is no column {column}.")
-        parts = {value: [one.take(rows) for one in test] for value, rows in slices(fitted.test[column]).items()}
-        sliced[column] = {
-            value: measure(bound.metric, signature.task, outcomes) for value, outcomes in parts.items() if bound
-        }
-    return measure_all(signature.task, test, train), sliced
+        parts = {value: [one.take(rows) for one in test] for value, rows in slices(frame[column]).items()}
+        sliced[column] = {value: measure(bound.metric, task, outcomes) for value, outcomes in parts.items() if bound}
+    return measure_all(task, test, train), sliced
 
 
-def _outcomes(frame: pd.DataFrame, signature: Signature, outputs: Outputs, positive: Label | None) -> list[Outcome]:
+def find_outcomes(frame: pd.DataFrame, signature: Signature, outputs: Outputs, positive: Label | None) -> list[Outcome]:
     """Return true and predicted values per target; class labels as their positions among the classes."""
     outcomes = []
     for index, output in enumerate(signature.outputs):

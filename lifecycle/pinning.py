@@ -28,6 +28,11 @@ def write_pin(version: Version, folder: Path) -> Path:
     return file
 
 
+def is_baked(version: Version) -> bool:
+    """Tell whether model.yaml asked for the version's bytes in the image."""
+    return bool(version.manifest.recipe.get("serving", {}).get("bake"))
+
+
 def bake(store: Store, version: Version, folder: Path) -> int:
     """Write every file of a version beside its pin, named by its digest; return how many bytes that is."""
     blobs = folder / BLOBS

@@ -107,6 +107,7 @@ class Acceptance(Part):
     slices: SliceBound | None = None
     gap: GapBound | None = None
     artifact_mb: Bound | None = None
+    known: tuple[str, ...] = ()  # features that may tell the target by themselves: they are known beforehand
 
 
 class InputPolicy(Part):
@@ -132,6 +133,7 @@ class Rollout(Part):
 
     steps: tuple[int, ...] = (5, 25, 50, 100)
     minutes_per_step: float = Field(default=15, gt=0)
+    disagreement: float = Field(default=0.1, ge=0, le=1)
     requests: int = Field(default=100, ge=1)
     false_rollbacks: float = Field(default=0.01, gt=0, le=0.2)
     slower: float = Field(default=1.1, ge=1, le=100)
@@ -261,6 +263,7 @@ def check_columns(
     `classes` are the target's, nothing where there are several targets, and None where nobody knows them yet.
     """
     named = {
+        "acceptance.known": recipe.acceptance.known,
         "acceptance.slices.by": recipe.acceptance.slices.by if recipe.acceptance.slices else (),
         "inputs": tuple(recipe.inputs),
         "privacy.omit": recipe.privacy.omit,

@@ -1,5 +1,6 @@
 """The training data's summary: what new data and live requests are compared with. It holds no row."""
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,11 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from function.contract import Feature, Label, Signature
+from lifecycle.frames import row_hashes
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 BINS = 10
+MOST_HASHES = 100_000  # 4 bytes each; of more rows the lowest hashes are kept, which are a sample of the rows
 RAREST_SHOWN = 5  # a value that fewer rows share is counted, but not named
 
 
@@ -39,6 +42,17 @@ class Reference(BaseModel):
     rows: int
     features: dict[str, Summary]
     targets: dict[str, Summary]
+    # 32 bits of a hash of each row's features, sorted: later versions ask whether a row was among them. Old versions
+    # have none.
+    hashes: str | None = None
+
+    def trained_on(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Tell of rows' hashes whether they were trained on, and whether that is known; None where nothing is."""
+        if self.hashes is None:
+            return None
+        own = np.frombuffer(base64.b64decode(self.hashes), dtype="<u4")
+        known = hashes <= own[-1] if len(own) == MOST_HASHES else np.ones(len(hashes), dtype=bool)
+        return np.isin(hashes, own), known
 
 
 def summarize(frame: pd.DataFrame, signature: Signature) -> Reference:
@@ -51,7 +65,13 @@ def summarize(frame: pd.DataFrame, signature: Signature) -> Reference:
             for output in signature.outputs
             if output.name in frame.columns
         },
+        hashes=_hashes(frame[[feature.name for feature in signature.features]]),
     )
+
+
+def _hashes(frame: pd.DataFrame) -> str:
+    lowest = np.unique(row_hashes(frame))[:MOST_HASHES]
+    return base64.b64encode(lowest.astype("<u4").tobytes()).decode()
 
 
 def _feature(column: pd.Series, feature: Feature) -> Summary:

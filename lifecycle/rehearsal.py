@@ -1,9 +1,11 @@
 """Tries an artifact or a version where it will run: in a process that has only the image's packages."""
 
+import functools
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,13 @@ def rehearse_load(pin: Path, store: str, engine: str) -> dict[str, Any]:
     return _run("load", str(pin.resolve()), store, engine)
 
 
+def rehearse_rows(store: str, *versions: tuple[str, Path]) -> list[float]:
+    """Return the median milliseconds of one row by each version, given by engine and pin; raises ArtifactRefused."""
+    given = [text for engine, pin in versions for text in (engine, str(pin.resolve()))]
+    medians: list[float] = _run("alternate", store, *given)["one_row_ms"]
+    return medians
+
+
 def image_packages(requirements: Path = ROOT / "requirements.txt") -> set[str]:
     """Return the normalized names of the packages that the image's lock file names."""
     lines = requirements.read_text(encoding="utf-8").splitlines()
@@ -43,7 +52,7 @@ def image_packages(requirements: Path = ROOT / "requirements.txt") -> set[str]:
 def absent_modules() -> set[str]:
     """Return the top-level modules that can be imported here, but not in the image."""
     locked = image_packages()
-    packages = packages_distributions().items()
+    packages = _installed().items()
     others = {module for module, owners in packages if not locked & {_normalized(name) for name in owners}}
     return others | {path.stem for path in ROOT.iterdir()} - {"function"}
 
@@ -62,6 +71,12 @@ def _run(*job: str) -> dict[str, Any]:
     if not result.pop("ok"):
         raise ArtifactRefused("The image could not load this:", [result["reason"]])
     return result
+
+
+@functools.cache
+def _installed() -> Mapping[str, list[str]]:
+    """Return what is installed, by module; looking it up costs more than half a second."""
+    return packages_distributions()
 
 
 def _normalized(name: str) -> str:

@@ -3,6 +3,7 @@
 import re
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,44 +12,127 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from function.contract import REFERENCE, Label
+from function.contract import COMPILED, FITTED, REFERENCE, Label, Sources
 from function.store import FileStore, Store
+from lifecycle.changes import find_changes, find_sources
 from lifecycle.data import Data
 from lifecycle.data_checks import Finding, check_frames, compare
+from lifecycle.decision import Cost, Decision
 from lifecycle.errors import ArtifactRefused, DataRefused, Missing, NotFitted, RecipeInvalid, VerifyFailed
-from lifecycle.frames import read_frame
+from lifecycle.frames import digest, read_frame
+from lifecycle.gate import Costs, check_decision, judge
+from lifecycle.opponents import LeftOut, borrow_champion
 from lifecycle.packaging import Candidate, Fitted, Say, assemble
 from lifecycle.pinning import write_pin
 from lifecycle.recipe import MODELS, Recipe, Source, Where, check_columns, read_recipe, read_source, train_line
 from lifecycle.reference import Reference
-from lifecycle.rehearsal import rehearse_load, rehearse_unpickling
+from lifecycle.rehearsal import rehearse_load, rehearse_rows, rehearse_unpickling
 from lifecycle.signature import TRIAL_ROWS, as_input, find_form
-from lifecycle.versions import Version, check_name, find_number, publish
+from lifecycle.versions import (
+    CHALLENGER,
+    Version,
+    check_name,
+    find_number,
+    list_numbers,
+    move_alias,
+    publish,
+    read_aliases,
+    read_version,
+)
 
 
 class Made(NamedTuple):
-    """A new version, how its data differs from the one before, and what its load took in milliseconds."""
+    """A new version, how its data differs from the one before, what its load took in milliseconds, what was decided.
+
+    `changed` says what made it necessary, where that was asked.
+    """
 
     version: Version
     findings: list[Finding]
     load_ms: dict[str, float]
+    decision: Decision | None = None
+    changed: tuple[str, ...] = ()
 
 
-def train(store: Store, name: str, say: Say, *, accept_data: bool = False, models: Path = MODELS) -> Made:
-    """Run a model's train.py, hold it to its model.yaml and publish a version.
+class Stays(NamedTuple):
+    """The newest version, where nothing that it was made of has changed."""
 
-    Raises RecipeInvalid, DataRefused (before anything is fitted), ArtifactRefused or LimitsMissed.
+    version: Version
+
+
+def train(
+    store: Store,
+    name: str,
+    say: Say,
+    *,
+    accept_data: bool = False,
+    accept: str | None = None,
+    drafts: Store | None = None,
+    models: Path = MODELS,
+) -> Made:
+    """Run a model's train.py, hold it to its model.yaml and to the champion, and publish a version.
+
+    `accept` is why it is wanted although the gate refuses it. Where `drafts` are given, the version is written there,
+    and the store is only read. Raises RecipeInvalid, DataRefused (before anything is fitted), ArtifactRefused,
+    LimitsMissed or GateRefused.
     """
     source = read_source(name, models)
-    say("loading data")
-    data = _load(source)
-    check_frames(data)
-    check_columns(source.recipe, data.train.columns, _labels(data.train, data.targets), source.where)
-    findings = _compare(store, name, data, accept_data)
+    data = _load(source, say)
+    return _train(store, source, data, find_sources(name, models), say, Wishes(accept_data, accept, drafts))
+
+
+def train_changed(
+    store: Store,
+    name: str,
+    say: Say,
+    *,
+    accept_data: bool = False,
+    accept: str | None = None,
+    drafts: Store | None = None,
+    models: Path = MODELS,
+) -> Made | Stays:
+    """Train as `train` does where something has changed since the newest version, else let that version stay.
+
+    However often it is interrupted and run again, it ends in the same state: what was published is found by its
+    digests, and gets the alias that it still lacks.
+    """
+    source = read_source(name, models)
+    data = _load(source, say)
+    sources, sha256 = find_sources(name, models), digest(data.train, data.test)
+    newest = _newest(store, name)
+    changed = find_changes(newest.manifest, sources, sha256) if newest else ["there is no version yet"]
+    if newest is None or changed:
+        say(f"{' and '.join(changed)}: training")
+        made = _train(store, source, data, sources, say, Wishes(accept_data, accept, drafts))
+        return made._replace(changed=tuple(changed))
+    say(f"nothing changed: version {newest.manifest.version} stays")
+    if drafts is None and read_aliases(store, name).get(CHALLENGER) != newest.manifest.version:
+        move_alias(store, name, CHALLENGER, newest.manifest.version)
+    return Stays(newest)
+
+
+class Wishes(NamedTuple):
+    """What whoever trains wants otherwise than usual."""
+
+    accept_data: bool = False  # although it breaks what the last version took
+    accept: str | None = None  # why, although the gate refuses
+    drafts: Store | None = None  # where to write, instead of publishing
+
+
+def _train(store: Store, source: Source, data: Data, sources: Sources, say: Say, wishes: Wishes) -> Made:
+    name = source.name
+    findings = _compare(store, name, data, wishes.accept_data)
     say(f"fitting on {len(data.train)} rows")
     pipeline = _fit(source, data)
     fitted = Fitted(name, pipeline, data.train, data.test, data.targets, measured=True, trained_here=True)
-    return _publish(store, name, _assemble(fitted, source, say), findings, say)
+    candidate = _assemble(fitted, source, say)
+    candidate = replace(candidate, facts={**candidate.facts, "sources": sources})
+    return _publish(store, fitted, candidate, findings, say, wishes)
+
+
+def _newest(store: Store, name: str) -> Version | None:
+    numbers = list_numbers(store, name)
+    return read_version(store, name, numbers[-1]) if numbers else None
 
 
 def package(
@@ -61,6 +145,7 @@ def package(
     models: Path = MODELS,
     *,
     accept_data: bool = False,
+    accept: str | None = None,
 ) -> Made:
     """Publish a version of a pipeline that someone else fitted, described by examples.
 
@@ -89,7 +174,7 @@ def package(
         trained_here=False,
         notes=tuple(_notes(pipeline, examples, targets)),
     )
-    return _publish(store, name, assemble(fitted, recipe, where, say), findings, say)
+    return _publish(store, fitted, assemble(fitted, recipe, where, say), findings, say, Wishes(accept=accept))
 
 
 def _recipe(path: Path) -> tuple[Recipe | None, Callable[[str], str]]:
@@ -137,7 +222,9 @@ def _labels(frame: pd.DataFrame, targets: Sequence[str]) -> list[Label]:
     return frame[targets[0]].dropna().unique().tolist() if len(targets) == 1 else []
 
 
-def _load(source: Source) -> Data:
+def _load(source: Source, say: Say) -> Data:
+    """Return what load() gives, checked for what no model could be made of."""
+    say("loading data")
     try:
         data = source.load()
     except Exception as error:
@@ -145,6 +232,8 @@ def _load(source: Source) -> Data:
         raise RecipeInvalid(text) from error
     if not isinstance(data, Data):
         raise RecipeInvalid(f"load() of models/{source.name}/train.py returned {type(data).__name__}, expected Data")
+    check_frames(data)
+    check_columns(source.recipe, data.train.columns, _labels(data.train, data.targets), source.where)
     return data
 
 
@@ -193,14 +282,54 @@ def _compare(store: Store, name: str, data: Data, accept: bool) -> list[Finding]
     return findings
 
 
-def _publish(store: Store, name: str, candidate: Candidate, findings: list[Finding], say: Say) -> Made:
-    say("rehearsing the load with the image's packages")
+def _publish(
+    store: Store, fitted: Fitted, candidate: Candidate, findings: list[Finding], say: Say, wishes: Wishes
+) -> Made:
+    """Rehearse a candidate, hold it to the gate, publish it and let `challenger` name it."""
     with tempfile.TemporaryDirectory() as folder:
-        rehearsal = FileStore(Path(folder) / "store")
-        draft = publish(rehearsal, name, candidate)
-        result = rehearse_load(write_pin(draft, Path(folder)), rehearsal.url, draft.manifest.engine)
-    say("publishing")
-    return Made(publish(store, name, candidate), findings, result["parts_ms"])
+        shelf = FileStore(Path(folder) / "store")
+        champion = _borrow(store, fitted.name, shelf)
+        say("rehearsing the load with the image's packages")
+        draft = publish(shelf, fitted.name, candidate)
+        costs = _costs(draft, champion, candidate, shelf)
+        if fitted.measured:
+            say("comparing it with what there is")
+            decision = judge(candidate, fitted, champion, shelf, costs, wishes.accept)
+            check_decision(decision, fitted.name)
+            candidate = candidate.decided(decision)
+    say("publishing" if wishes.drafts is None else "writing the draft")
+    version = publish(wishes.drafts or store, fitted.name, candidate)
+    if wishes.drafts is None:
+        move_alias(store, fitted.name, CHALLENGER, version.manifest.version)
+    return Made(version, findings, costs.candidate.load_ms, candidate.decision)
+
+
+def _borrow(store: Store, name: str, shelf: FileStore) -> Version | LeftOut | None:
+    try:
+        return borrow_champion(store, name, shelf)
+    except LeftOut as reason:
+        return reason
+
+
+def _costs(draft: Version, champion: Version | LeftOut | None, candidate: Candidate, shelf: FileStore) -> Costs:
+    """Rehearse the load of both, each in a process of its own, and time their rows by turns in a third one."""
+    with tempfile.TemporaryDirectory() as folder:
+        own = (draft.manifest.engine, write_pin(draft, Path(folder) / "candidate"))
+        result = rehearse_load(own[1], shelf.url, own[0])
+        ours = Cost(one_row_ms=result["one_row_ms"], loaded_bytes=candidate.loaded_bytes, load_ms=result["parts_ms"])
+        if not isinstance(champion, Version):
+            return Costs(ours)
+        manifest = champion.manifest
+        other = (manifest.engine, write_pin(champion, Path(folder) / "champion"))
+        size = manifest.files[COMPILED if manifest.engine == "numpy" else FITTED].size
+        try:
+            load_ms = rehearse_load(other[1], shelf.url, other[0])["parts_ms"]
+        except ArtifactRefused as error:
+            reason = f"What the champion costs was not measured: {'; '.join([error.message, *error.reasons])}"
+            return Costs(ours, Cost(loaded_bytes=size), reason)
+        by_turns = rehearse_rows(shelf.url, own, other)
+        theirs = Cost(one_row_ms=by_turns[1], loaded_bytes=size, load_ms=load_ms)
+        return Costs(ours.model_copy(update={"one_row_ms": by_turns[0]}), theirs)
 
 
 def _notes(pipeline: Any, examples: pd.DataFrame, targets: Sequence[str]) -> list[str]:

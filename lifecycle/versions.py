@@ -14,7 +14,8 @@ from function.store import AlreadyExists, Conflict, NotFound, Store
 from lifecycle.errors import Missing, RecipeInvalid, VerifyFailed
 
 STALE_AFTER = timedelta(hours=24)  # no publisher takes so long
-CHAMPION = "champion"
+CHAMPION = "champion"  # what answers everything
+CHALLENGER = "challenger"  # what is to be released
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")  # a Cloud Run service and a service account are called after it
 
 

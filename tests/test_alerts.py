@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from function.contract import CHECK_AGENT
 from tests.cloud.logging.entries import Origin, RequestFacts, read_line, request_entry, resource_of, system_entry
 from tests.cloud.logging.extract import check_metric
 from tests.cloud.monitoring.evaluation import evaluate
@@ -28,6 +29,7 @@ from tests.cloud.monitoring.series import (
     record_start,
     record_usage,
 )
+from tests.cloud.run.instances import out_of_memory
 from tests.infra.rendered import EXAMPLE, render
 from tests.server import Server
 
@@ -293,12 +295,26 @@ def test_every_metric_counts_some_real_line(lines: Lines) -> None:
         assert all(value for _, value in series.labels), series.descriptor.type
 
 
+def test_no_metric_counts_a_check(server: Server, lines: Lines) -> None:
+    """What the function prints of checks, answered or refused, moves no metric, and so no alert."""
+    agent = {"user-agent": f"{CHECK_AGENT}/1.0"}
+    example = server.client.get("/model").json()["example"]
+    for body in (example, {"instances": [{}]}):
+        server.client.post("/predict", json=body, headers=agent)
+    server.wait_for_records("check", 2)
+    past = Past(lines)
+    for line in server.lines:
+        if json.loads(line)["kind"] == "check":
+            past.entry(MINUTE, read_line(line.decode(), "stdout", ORIGIN, int((NOW - MINUTE) * 1e9), "0"))
+    assert past.store.all() == []
+
+
 SYSTEM_LINES = {
     "Container called exit(1).": True,
     "Container called exit(0).": False,
     "Container terminated on signal 9.": True,
     "Container terminated on signal 15.": False,
-    "Memory limit of 512 MiB exceeded with 515 MiB used. Consider increasing the memory limit, see ...": True,
+    out_of_memory(512 << 20, 515 << 20): True,
     'LIVENESS HTTP probe failed 3 times consecutively for container "function-1" on port 8080.': True,
     'STARTUP HTTP probe succeeded after 1 attempt for container "function-1" on port 8080.': False,
     "Starting new instance. Reason: AUTOSCALING - Instance started due to traffic increase.": False,

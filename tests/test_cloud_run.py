@@ -656,6 +656,52 @@ def test_a_killed_container_is_noticed(service: Deployed) -> None:
     assert service.get().status_code == 200
 
 
+LITTLE = {"resources": {"limits": {"cpu": "1", "memory": "128Mi"}}}
+
+
+def out_of_memory(service: Deployed) -> list[str]:
+    """Return the lines that say that an instance was killed for its memory."""
+    return [line for line in service.cloud.printed(SYSTEM, service.id) if line.startswith("Memory limit ")]
+
+
+def test_a_container_that_exceeds_its_memory_is_killed(service: Deployed) -> None:
+    """What is under way on it is 503, the log says so in Cloud Run's words and once, the next request gets another."""
+    service.deploy(LITTLE)
+    pid = service.get().json()["pid"]
+    assert service.get("/grow?128").status_code == 503
+    assert service.cloud.last_entry(service.id).http_request["status"] == 503
+    wait_for(lambda: not is_alive(pid))
+    (line,) = out_of_memory(service)
+    found = re.fullmatch(
+        r"Memory limit of 128 MiB exceeded with (\d+) MiB used\. Consider increasing the memory limit, see "
+        r"https://cloud\.google\.com/run/docs/configuring/memory-limits",
+        line,
+    )
+    assert found is not None
+    assert int(found[1]) > 128
+    assert severity_of(line) == "ERROR"
+    assert service.get().json()["pid"] != pid
+    assert not any(line.startswith("Container ") for line in service.cloud.printed(SYSTEM, service.id))
+    assert "asked to end" not in service.cloud.printed("stdout", service.id)
+
+
+def test_memory_is_looked_at_after_each_request(service: Deployed) -> None:
+    """Whoever made a container too large has an answer, and nobody after them is sent to it."""
+    service.deploy(LITTLE)
+    service.gate.touch()
+    assert [service.get(path).status_code for path in ("/grow?1", "/grow?200", "/")] == [200, 200, 200]
+    assert len(out_of_memory(service)) == 1
+
+
+def test_a_container_is_all_of_its_processes(service: Deployed) -> None:
+    """What the first process has started counts as well, and ends with it."""
+    service.deploy({**LITTLE, "command": ["sh", "-c", "python -S main.py; true"]})
+    pid = service.get().json()["pid"]
+    assert service.get("/grow?128").status_code == 503
+    wait_for(lambda: not is_alive(pid))
+    assert len(out_of_memory(service)) == 1
+
+
 def test_instances_multiply_up_to_the_ceiling(service: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests beyond an instance's concurrency start another; at the ceiling they wait, and are then refused 429."""
     service.deploy(template={"maxInstanceRequestConcurrency": 1, "scaling": {"maxInstanceCount": 2}})

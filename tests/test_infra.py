@@ -15,6 +15,7 @@ import pytest
 from function.contract import FeedbackRecord, LoadRecord, RecordExtras, RequestRecord
 from function.settings import Settings
 from lifecycle.recipe import Monitoring, Serving
+from lifecycle.rollout.refusals import Refusal, anchor
 from lifecycle.versions import NAME
 from tests.cloud.discovery import Document
 from tests.cloud.terraform import initialise, run_terraform, terraform
@@ -36,9 +37,9 @@ def source(name: str) -> str:
     return (code.INFRA / name).read_text(encoding="utf-8")
 
 
-def headings(page: str) -> set[str]:
-    """Return the second-level headings of a page."""
-    return set(re.findall(r"^## (.+)$", page, re.M))
+def headings(page: str, level: int = 2) -> set[str]:
+    """Return the headings of a page, of one level."""
+    return set(re.findall(rf"^{'#' * level} (.+)$", page, re.M))
 
 
 @pytest.fixture
@@ -230,9 +231,14 @@ def test_every_alert_has_its_heading_in_the_runbook() -> None:
     burns = re.findall(r'title = "(burns .+?)"', goals)
     titles |= {f"{goal} {burn}" for goal in re.findall(r'title = "(The .+? budget)"', goals) for burn in burns}
     assert len(titles) == 14
-    assert headings(RUNBOOK) == titles
-    anchors = {heading.lower().replace(" ", "-") for heading in titles}
+    assert headings(RUNBOOK) == titles | {"When a release is refused"}
+    anchors = {anchor(heading) for heading in headings(RUNBOOK) | headings(RUNBOOK, 3)}
     assert set(re.findall(r"\]\(#(.+?)\)", RUNBOOK)) <= anchors
+
+
+def test_every_refusal_of_a_release_has_its_heading_in_the_runbook() -> None:
+    """Whatever ends a release leads to a heading that bears its name, and the runbook has no other."""
+    assert headings(RUNBOOK, 3) == {refusal.heading for refusal in Refusal}
 
 
 @NEEDS_TERRAFORM

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -11,12 +12,18 @@ from typing import Any, NamedTuple
 
 import httpx2
 import pytest
-from google.cloud import run_v2
+from google.auth.credentials import Credentials
 
 from infra.bootstrap import APIS
-from tests.cloud import CloudDouble, given, oauth
-from tests.cloud.api import api_client, run_client
+from lifecycle.environment import Environment
+from lifecycle.google_apis import release_credentials
+from lifecycle.rollout.cloud_run import CANDIDATE, STABLE, Endpoint, Share
+from lifecycle.rollout.images import find_image, keep_image
+from tests.cloud import CloudDouble, bare, given, oauth
+from tests.cloud.api import api_client
 from tests.cloud.artifactregistry.images import HELLO
+from tests.cloud.cloudbuild import machine
+from tests.cloud.cloudbuild.filters import PullRequest, Push
 from tests.cloud.cloudbuild.repositories import CONNECTIONS, REPOSITORIES
 from tests.cloud.cloudkms.service import KEYS, RINGS
 from tests.cloud.cloudkms.service import VERSIONS as KEY_VERSIONS
@@ -24,16 +31,22 @@ from tests.cloud.monitoring.series import Descriptor, Resource, freeze, record_r
 from tests.cloud.monitoring.uptime import CHECKS
 from tests.cloud.project import FRESH_APIS
 from tests.cloud.run.service import SERVICES
+from tests.cloud.schemas import Json
 from tests.cloud.terraform import initialise, run_terraform, terraform
-from tests.cloud.tripwire import Tripwire
+from tests.cloud.tripwire import GOOGLE_AUTH, Tripwire
+from tests.deliveries import make_workspace
 from tests.infra import policies
 from tests.infra.code import INFRA, model_attributes, named
 from tests.server import ROOT
 
 PROJECT, REGION, STATE = "pilot-project", "europe-west6", "pilot-state"
 SERVICE = f"projects/{PROJECT}/locations/{REGION}/services/pilot-churn"
-APPLY, DELIVER = (f"pilot-{name}@{PROJECT}.iam.gserviceaccount.com" for name in ("apply", "deliver"))
-IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/pilot/churn"
+APPLY, DELIVER, SERVER, VERIFY = (
+    f"pilot-{name}@{PROJECT}.iam.gserviceaccount.com" for name in ("apply", "deliver", "churn", "verify")
+)
+PLACE = Environment("test", PROJECT, REGION, "pilot", "pilot-models", {"churn": {}})
+IMAGE = PLACE.images("churn")
+ANN = "ann@example.com"
 VARIABLES: dict[str, Any] = {
     "deletion_protection": False,
     "environment": "test",
@@ -42,9 +55,11 @@ VARIABLES: dict[str, Any] = {
     "prefix": "pilot",
     "project": PROJECT,
     "region": REGION,
+    "releasers": [f"user:{ANN}"],
     "runbook": "https://example.com/runbook.md",
     "state_bucket": STATE,
 }
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 KEY = f"projects/{PROJECT}/locations/{REGION}/keyRings/keys/cryptoKeys/pilot"
 REPOSITORY = f"projects/{PROJECT}/locations/{REGION}/connections/github/repositories/pilotlight"
 # Everything that can be switched on, at once.
@@ -73,7 +88,7 @@ CHECK_PASSED = Descriptor(
     "monitoring.googleapis.com/uptime_check/check_passed", "GAUGE", "BOOL", labels=("check_id", "checker_location")
 )
 NOW, MINUTE, HOUR = 1_900_000_000.0, 60.0, 3600.0
-HARD_CODED = {"openidconnect.googleapis.com"}
+HARD_CODED = {"openidconnect.googleapis.com", *GOOGLE_AUTH}
 
 
 class Root(NamedTuple):
@@ -111,7 +126,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
     base = tmp_path_factory.mktemp("root")
     shutil.copytree(ROOT / "models", base / "models", ignore=shutil.ignore_patterns("__pycache__"))
     folder = Path(shutil.copytree(INFRA, base / "infra", ignore=shutil.ignore_patterns(".terraform*", "tests")))
-    with Tripwire() as tripwire, CloudDouble(project=PROJECT, buckets=[STATE], apis=FRESH_APIS | set(APIS)) as cloud:
+    apis = FRESH_APIS | set(APIS)
+    with Tripwire() as tripwire, CloudDouble(project=PROJECT, buckets=[STATE], apis=apis, repository=ROOT) as cloud:
         applied = Root(folder, cloud, tripwire)
         initialise(folder)
         applied.run("init", "-reconfigure", f"-backend-config=bucket={STATE}")
@@ -226,13 +242,27 @@ class TestApply:
         objectives = root.cloud.resources("monitoring.services.serviceLevelObjectives").values()
         assert sorted(objective["goal"] for objective in objectives) == [0.99, 0.995]
 
+    def test_what_is_made_without_terraform_is_the_same(self, root: Root) -> None:
+        """Where tests do without Terraform, the service and who may do what with it are what Terraform makes."""
+        place = Environment("test", PROJECT, REGION, "pilot", "pilot-models", {"churn": {}})
+        with CloudDouble(project=PROJECT) as cloud:
+            bare.make_environment(cloud, place)
+            bare.make_endpoint(cloud, place, "churn")
+            made, applied = (one.resources(SERVICES)[SERVICE] for one in (cloud, root.cloud))
+            for service in (made, applied):  # the provider keeps variables as a set, without an order
+                service["template"]["containers"][0]["env"].sort(key=lambda variable: variable["name"])
+            for field in ("description", "ingress", "scaling", "template", "traffic"):
+                assert made[field] == applied[field], field
+            for resource in cloud.state.policies:
+                assert grants(cloud, resource) == grants(root.cloud, resource), resource
+
     def test_the_identity_reads_its_versions_and_nothing_else(self, root: Root) -> None:
         """The serving identity gets an object of its model, and 403 for another model's, for a list and for a write."""
-        root.cloud.storage.write("pilot-models", "churn/1/manifest.json", b"{}")
-        root.cloud.storage.write("pilot-models", "reviews/1/manifest.json", b"{}")
+        root.cloud.storage.write("pilot-models", "churn/1/card.md", b"x")
+        root.cloud.storage.write("pilot-models", "reviews/1/card.md", b"x")
         account = f"pilot-churn@{PROJECT}.iam.gserviceaccount.com"
-        assert _get(root.cloud, account, "/storage/v1/b/pilot-models/o/churn%2F1%2Fmanifest.json") == 200
-        assert _get(root.cloud, account, "/storage/v1/b/pilot-models/o/reviews%2F1%2Fmanifest.json") == 403
+        assert _get(root.cloud, account, "/storage/v1/b/pilot-models/o/churn%2F1%2Fcard.md") == 200
+        assert _get(root.cloud, account, "/storage/v1/b/pilot-models/o/reviews%2F1%2Fcard.md") == 403
         assert _get(root.cloud, account, "/storage/v1/b/pilot-models/o") == 403
         assert _get(root.cloud, account, f"/storage/v1/b/{STATE}/o/pilotlight%2Fdefault.tfstate") == 403
         assert _get(root.cloud, account, f"/run/v2/{SERVICE}") == 403
@@ -249,11 +279,32 @@ class TestApply:
         after = root.cloud.resources(SERVICES)[SERVICE]
         assert after["template"]["timeout"] == "30s"
         assert after["template"]["containers"][0]["image"] == before["template"]["containers"][0]["image"]
-        assert after["template"]["labels"] == before["template"]["labels"] == {"model-version": "7"}
+        assert after["template"]["labels"] == before["template"]["labels"] == {"model": "churn", "version": "7"}
         assert after["traffic"] == before["traffic"]
         assert after["latestCreatedRevision"] != before["latestCreatedRevision"]
+
+    def test_after_a_rollback_nothing_is_made_of_what_was_rejected(self, root: Root) -> None:
+        """A plan is empty, what was applied meanwhile is kept, and the next apply is of the stable image."""
+        with releasing(root) as (endpoint, _):
+            seen = endpoint.read()
+            state = endpoint.roll_back(seen, seen.tagged(STABLE))
+            assert state.answering == (Share(seen.tagged(STABLE), 100, STABLE),)
+        root.write({"models": {"churn": {"request_timeout_seconds": 30}}})
+        root.run("plan", "-detailed-exitcode")
         root.write({})
         root.run("apply", "-auto-approve")
+        template = root.cloud.resources(SERVICES)[SERVICE]["template"]
+        assert template["containers"][0]["image"] == HELLO
+        assert (template["timeout"], template.get("labels") or {}) == ("60s", {})
+        with releasing(root) as (endpoint, _):
+            assert endpoint.read().answering == state.answering
+        root.run("plan", "-detailed-exitcode")
+
+    def test_the_release_identity_mints_its_identity_tokens(self, root: Root) -> None:
+        """It may have those of its own, and no other account's."""
+        for account, status in ((DELIVER, 200), (f"pilot-churn@{PROJECT}.iam.gserviceaccount.com", 403)):
+            address = f"{root.cloud.url}/_as/{DELIVER}/iamcredentials/v1/projects/-/serviceAccounts/{account}"
+            assert httpx2.post(f"{address}:generateIdToken", json={"audience": "x"}).status_code == status
 
     def test_everything_else_can_be_switched_on(self, root: Root) -> None:
         """Budget, key, models, an uptime check, IAP, e-mails: only additions and updates, by who may apply."""
@@ -267,6 +318,37 @@ class TestApply:
     def test_the_delivering_identity_can_plan(self, root: Root) -> None:
         """A delivery's plan reads all that there is, under its own identity, and finds nothing to do."""
         root.run("plan", "-detailed-exitcode", "-lock=false", account=DELIVER)
+
+    def test_the_verifying_identity_plans_against_the_state(self, root: Root) -> None:
+        """A pull request's plan reads the state alone: it shows a change, and may not look at what there is."""
+        root.run("plan", "-detailed-exitcode", "-lock=false", "-refresh=false", account=VERIFY)
+        token = {"GOOGLE_OAUTH_ACCESS_TOKEN": oauth.access_token(VERIFY)}
+        looking = terraform(root.folder, root.environment | token, "plan", "-lock=false")
+        assert looking.returncode == 1 and "403" in looking.stderr
+        root.write({**MORE, "records_days": 31})
+        planned = terraform(root.folder, root.environment | token, "plan", "-lock=false", "-refresh=false")
+        root.write(MORE)
+        assert planned.returncode == 0, planned.stderr
+        assert "Plan: 0 to add, 1 to change, 0 to destroy." in planned.stdout
+
+    def test_a_push_is_delivered(self, root: Root, tmp_path: Path) -> None:
+        """The trigger's build carries cloudbuild.yaml out, and the release identity may do what its steps do."""
+        build, said = built(root, tmp_path, Push(REPOSITORY, "refs/heads/main", COMMIT, ("models/churn/train.py",)))
+        assert build["status"] == "SUCCESS", said
+        store = {version.name for version in root.cloud.storage.versions("pilot-models")}
+        assert {f"{model}/aliases.json" for model in MORE["models"]} <= store
+        assert len([name for name in store if name.startswith("_deliveries/")]) == 2
+        assert "plan    | No changes." in said
+
+    def test_a_pull_request_is_verified_and_changes_nothing(self, root: Root, tmp_path: Path) -> None:
+        """The identity of pull requests may do what their steps do, and their build leaves everything as it was."""
+        before = kept(root.cloud), sorted(version.name for version in root.cloud.storage.versions("pilot-models"))
+        build, said = built(root, tmp_path, PullRequest(REPOSITORY, 7, "feature", "main", COMMIT))
+        assert build["status"] == "SUCCESS", said
+        assert "report  | - churn: a new version beside 1" in said
+        assert "report  | No changes." in said
+        after = kept(root.cloud), sorted(version.name for version in root.cloud.storage.versions("pilot-models"))
+        assert after == before
 
     @pytest.mark.skipif(shutil.which("promtool") is None, reason="needs Prometheus: apt-get install prometheus")
     @pytest.mark.parametrize("course", COURSES)
@@ -296,6 +378,27 @@ class TestApply:
         assert root.tripwire.hosts <= HARD_CODED
 
 
+def grants(cloud: CloudDouble, resource: str) -> set[tuple[str, str, str]]:
+    """Return what a policy grants to whoever serves and whoever delivers: role, account and condition."""
+    return {
+        (binding["role"], member, binding.get("condition", {}).get("expression", ""))
+        for binding in cloud.state.policies[resource]["bindings"]
+        for member in binding["members"]
+        if member.endswith((DELIVER, SERVER))
+    }
+
+
+def built(root: Root, folder: Path, event: Push | PullRequest) -> tuple[Json, str]:
+    """Return the one build that an event makes, carried out but for its tests, and what its steps said."""
+    said: list[str] = []
+    workspace = make_workspace(folder / "workspace", VARIABLES["environment"], {**VARIABLES, **MORE})
+    cloud_build = root.cloud.cloud_build
+    cloud_build.runner = machine.runner(root.cloud, workspace, said.append, {"verify": "the tests run already"})
+    (build,) = cloud_build.fire(event)
+    cloud_build.runner = None
+    return build, "\n".join(said)
+
+
 def let_apply(cloud: CloudDouble) -> None:
     """Make what a person makes before: connection and key, and the applying identity's rights to key and budget."""
     given.give_repository(cloud, REPOSITORY)
@@ -309,25 +412,29 @@ def let_apply(cloud: CloudDouble) -> None:
     cloud.state.policies[payer] = {"version": 1, "bindings": costs}
 
 
+@contextlib.contextmanager
+def releasing(root: Root) -> Iterator[tuple[Endpoint, Credentials]]:
+    """Give the service as a person sees it who may act as the release identity, and that identity's credentials."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in {**root.environment, "GOOGLE_APPLICATION_CREDENTIALS": root.cloud.key_file(ANN)}.items():
+            patched.setenv(name, str(value))
+        credentials = release_credentials(PLACE)
+        with Endpoint(PLACE, "churn", credentials) as endpoint:
+            yield endpoint, credentials
+
+
 def release(root: Root) -> None:
-    """Do to the service what a release does: another image, labels, and traffic by revision with a tag."""
+    """Give a candidate a fifth of the traffic."""
     hello = root.cloud.images.resolve(HELLO)
-    digest = root.cloud.images.push(hello.folder, IMAGE, command=hello.command, environment={"RELEASED": "1"})
-    by_revision = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
-    with run_client(root.cloud) as client:
-        service = client.get_service(name=SERVICE)
-        stable = service.latest_ready_revision.rpartition("/")[2]
-        service.traffic = [run_v2.TrafficTarget(type_=by_revision, revision=stable, percent=100)]
-        service.template.containers[0].image = f"{IMAGE}@{digest}"
-        service.template.labels = {"model-version": "7"}
-        service.client = "pilotlight"
-        service = client.update_service(service=service).result()
-        candidate = service.latest_ready_revision.rpartition("/")[2]
-        service.traffic = [
-            run_v2.TrafficTarget(type_=by_revision, revision=stable, percent=80),
-            run_v2.TrafficTarget(type_=by_revision, revision=candidate, percent=20, tag="candidate"),
-        ]
-        client.update_service(service=service).result()
+    root.cloud.images.push(hello.folder, IMAGE, ("v7-a",), command=hello.command, environment={"RELEASED": "1"})
+    with releasing(root) as (endpoint, credentials):
+        seen = endpoint.read()
+        stable = Share(seen.main, 100, STABLE)
+        image = find_image(PLACE, "churn", "v7-a", credentials)
+        seen = endpoint.deploy(seen, image, {"model": "churn", "version": "7"}, [stable])
+        keep_image(PLACE, "churn", image, 7, credentials)
+        candidate = Share(seen.latest_created, 20, CANDIDATE)
+        endpoint.move(seen, [stable._replace(percent=80), candidate])
 
 
 def _get(cloud: CloudDouble, account: str, path: str) -> int:
@@ -390,6 +497,13 @@ INPUTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
     "prices": ({"prices": {"vcpu_second": 1}}, {r".*google_monitoring_dashboard\.main": {"update"}}),
     "records_days": ({"records_days": 7}, {r"google_bigquery_table\.records": {"update"}}),
     "region": ({"region": "europe-west1"}, {r".*": {"create", "delete", "update"}}),
+    "releasers": (
+        {"releasers": ["group:retention@example.com"]},
+        {
+            r'google_service_account_iam_member\.releaser\["user:ann@example.com"\]': {"delete"},
+            r'google_service_account_iam_member\.releaser\["group:retention@example.com"\]': {"create"},
+        },
+    ),
     "repository": (
         {"repository": {"name": REPOSITORY}},
         {r"google_cloudbuild_trigger\.(apply|deliver|retrain|verify)\[0\]": {"create"}},

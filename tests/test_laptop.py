@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloud import laptop
+from tests.cloud.installation import work_folder
 from tests.cloud.terraform import initialise
 from tests.infra.code import INFRA
 from tests.server import ROOT
@@ -30,7 +30,7 @@ def test_it_shows_the_product_and_ends(tmp_path: Path) -> None:
             said += line
             if "Ctrl-C" in line:
                 break
-        folder = laptop.work_folder(int(re.findall(r"on this machine: http://127.0.0.1:([0-9]+)", said)[0]))
+        folder = work_folder(int(re.findall(r"on this machine: http://127.0.0.1:([0-9]+)", said)[0]))
         assert (folder / "environment").exists()
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
@@ -84,7 +84,7 @@ def test_a_second_one_leaves_the_first_alone() -> None:
     """Where the port is taken it says so, and keeps its hands off the folder of whoever has it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        folder = laptop.work_folder(port)
+        folder = work_folder(port)
         folder.mkdir(parents=True)
         (folder / "environment").touch()
         try:

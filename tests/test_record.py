@@ -14,7 +14,7 @@ from google.cloud.logging_v2.handlers.structured_log import StructuredLogHandler
 from starlette.testclient import TestClient
 
 from function.call import Answered
-from function.contract import LoadRecord, Manifest, Privacy, RecordExtras, RequestRecord, Trace
+from function.contract import CHECK_AGENT, LoadRecord, Manifest, Privacy, RecordExtras, RequestRecord, Trace
 from function.record import Facts, LineWriter, Recorder, sampling_order, trace_fields
 from function.settings import Settings
 from function.validation import Marks
@@ -239,3 +239,49 @@ def test_a_record_that_cannot_be_made_fails_no_prediction(manifest: Manifest) ->
     recorder.answered(Facts(request_id="abc", started=0.0, instances=1), manifest, odd)
     recorder.answered(Facts(request_id="abc", started=0.0, instances=1), manifest, _answered(1))
     assert json.loads(lines[-1])["records_dropped"] == 1
+
+
+OTHERS = {"none": {}, "another": {"user-agent": "curl/8.0"}, "not-at-the-start": {"user-agent": f"x {CHECK_AGENT}"}}
+CHECKS = {
+    "answered": ({"instances": [GOOD]}, "answered", 200),
+    "refused": ({"instances": [{}]}, "invalid_instances", 422),
+}
+
+
+@pytest.mark.parametrize(("body", "outcome", "status"), CHECKS.values(), ids=CHECKS)
+def test_a_check_is_recorded_as_one(client: TestClient, records: Records, body: Any, outcome: str, status: int) -> None:
+    """A request of the checking agent is of the kind check, however it ended, and says all that others say."""
+    client.post("/predict", json=body, headers={"user-agent": f"{CHECK_AGENT}/1.0"})
+    (record,) = [record for record in records() if record["kind"] != "load"]
+    assert (record["kind"], record["outcome"], record["status"]) == ("check", outcome, status)
+    assert RequestRecord.__required_keys__ <= set(record)
+
+
+def test_a_check_of_lines_is_recorded_as_one(client: TestClient, records: Records) -> None:
+    """An answer that is streamed line by line is a check as well."""
+    headers = {"user-agent": CHECK_AGENT, "content-type": "application/x-ndjson"}
+    assert client.post("/predict", content=json.dumps(GOOD), headers=headers).status_code == 200
+    assert [record["kind"] for record in records()] == ["load", "check"]
+
+
+def test_a_check_that_fails_is_recorded_as_one(serving: Callable[..., TestClient], records: Records) -> None:
+    """A failure of ours is a check's too, whichever path was asked."""
+    client = serving("binary", PIN_FILE="/nowhere/pin.json")
+    for verb, path in (("POST", "/predict"), ("GET", "/model")):
+        client.request(verb, path, headers={"user-agent": CHECK_AGENT})
+    found = [(record["kind"], record["status"]) for record in records() if record["kind"] != "load_failure"]
+    assert found == [("check", 503), ("check", 503)]
+
+
+def test_a_check_refused_before_its_headers_are_read_is_recorded_as_one(client: TestClient, records: Records) -> None:
+    """Headers that cannot be read, because one decides twice, still say who asks."""
+    headers = [("user-agent", CHECK_AGENT), ("content-type", "text/csv"), ("content-type", "application/json")]
+    assert client.post("/predict", content="{}", headers=headers).status_code == 400
+    assert [record["kind"] for record in records()] == ["check"]
+
+
+@pytest.mark.parametrize("headers", OTHERS.values(), ids=OTHERS)
+def test_nobody_else_is_a_check(client: TestClient, records: Records, headers: dict[str, str]) -> None:
+    """Only an agent that begins with the checking one's name is one."""
+    client.post("/predict", json={"instances": [GOOD]}, headers=headers)
+    assert last(records, "prediction")["outcome"] == "answered"

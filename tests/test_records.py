@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from function.contract import CHECK_AGENT
 from tests.cloud import CloudDouble
 from tests.cloud.api import api_client
 from tests.cloud.logging.entries import Origin
@@ -126,6 +127,17 @@ def test_other_services_records_stay_out(cloud: CloudDouble, server: Server) -> 
     predict(server)
     hand_over(cloud, server, STRANGER)
     assert ask(cloud, f"SELECT COUNT(*) AS n FROM {RECORDS}") == [{"n": "0"}]
+
+
+def test_checks_are_no_rows(cloud: CloudDouble, server: Server) -> None:
+    """The sink takes no check, and the view would show none: both name the kinds that they take."""
+    predict(server)
+    before = len(server.records("check"))
+    server.client.post("/predict", json={"instances": [GOOD]}, headers={"user-agent": CHECK_AGENT})
+    server.wait_for_records("check", before + 1)
+    hand_over(cloud, server)
+    assert ask(cloud, f"SELECT COUNT(*) AS n FROM {RECORDS} WHERE jsonPayload.kind = 'check'") == [{"n": "0"}]
+    assert re.findall(r"kind = '(\w+)'", view_query(RECORDS, "service", MODEL)) == ["feedback", "prediction"]
 
 
 def test_without_its_grant_the_sink_loses_records(cloud: CloudDouble, server: Server) -> None:

@@ -1,12 +1,14 @@
 """Both kinds of store keep the same promises: whole objects, create-only writes, compare-and-set."""
 
 import contextlib
+import json
 import multiprocessing
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from google.oauth2 import service_account
 
 from function.store import AlreadyExists, Conflict, Corrupt, FileStore, NotFound, Store, Unavailable, open_store
 from tests.cloud import CloudDouble
@@ -190,6 +192,19 @@ def test_faults_that_last_become_our_own_errors(
     cloud.faults.add(kind, times=None, media=True, **selectors)
     with pytest.raises(error):
         bucket.get("key")
+
+
+def test_credentials_that_are_given_are_used(cloud: CloudDouble) -> None:
+    """A bucket is asked as whoever they are, instead of whoever the environment says."""
+    info = json.loads(cloud.key_file("robot@example.com").read_text())
+    credentials = service_account.Credentials.from_service_account_info(info, scopes=["any"])
+    refusal = r"robot@example\.com does not have storage\.objects\.list access"
+    with contextlib.closing(open_store("gs://models", credentials=credentials)) as bucket:
+        for _ in range(2):  # and again, when it was closed
+            with pytest.raises(Unavailable, match=refusal):
+                bucket.list("")
+            bucket.close()
+    assert {entry.principal for entry in cloud.requests.of("storage.objects.list")} == {"robot@example.com"}
 
 
 def test_without_credentials_the_store_is_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

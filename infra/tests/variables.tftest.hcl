@@ -101,9 +101,10 @@ run "memory" {
 run "concurrency" {
   command = plan
   variables {
-    models = { churn = { concurrency = 1000 } }
+    models    = { churn = { concurrency = 1000 } }
+    releasers = ["allAuthenticatedUsers"]
   }
-  expect_failures = [var.models]
+  expect_failures = [var.models, var.releasers]
 }
 
 run "instances" {

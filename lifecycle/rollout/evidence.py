@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from function.contract import Label
 
@@ -11,7 +11,7 @@ class Counts(NamedTuple):
     """What Cloud Run counted of one revision; its own checks and health probes are not among the requests."""
 
     requests: int = 0
-    errors: int = 0  # of the requests: answered 5xx, or 429 for want of an instance
+    errors: int = 0  # of the requests: answered 5xx, 429 for want of an instance, or not before the caller went away
     rejections: int = 0  # of the requests: answered any other 4xx
     exits: int = 0  # instances that ended though nobody told them to, and loads that failed
 
@@ -38,3 +38,12 @@ class Look(NamedTuple):
     until: datetime
     candidate: Seen
     stable: Seen
+    source: Literal["request log", "metrics"] = "request log"  # of the counts; metrics are some minutes late
+    fraction: float = 1.0  # of the requests that were counted, left to chance; what ended instances is counted whole
+
+
+class Unread(NamedTuple):
+    """A look that could not be taken; the next one covers its time too."""
+
+    reason: str
+    again_in_seconds: float

@@ -36,6 +36,8 @@ ACTING = {
     "run.projects.locations.services.create": ("template", "serviceAccount"),
     "run.projects.locations.services.patch": ("template", "serviceAccount"),
 }
+# The API that holds the policies, where it is another one.
+POLICIES_OF = {"iamcredentials.googleapis.com": "iam.googleapis.com"}
 TYPES = {"buckets": "Bucket", "objects": "Object", "secrets": "Secret", "services": "Service", "topics": "Topic"}
 RESOURCE = re.compile(r"//([^/]+)/(.*)", re.DOTALL)
 BASIC_GROUPS = {"projectEditor": "roles/editor", "projectOwner": "roles/owner", "projectViewer": "roles/viewer"}
@@ -91,7 +93,7 @@ def _needs(project: Project, call: Call, is_live: Callable[[str, str], bool]) ->
     if call.document.host != STORAGE:
         name = project.canonical(call.name, call.document.host)
         above = name.rpartition("/")[0] if call.method.action in OF_PARENT else name
-        yield permission, f"//{call.document.host}/{above}"
+        yield permission, f"//{POLICIES_OF.get(call.document.host, call.document.host)}/{above}"
         return
     if "upload_id" in call.query:
         return  # the address of an upload under way is itself the permission to go on
@@ -134,16 +136,26 @@ def _storage_name(bucket: str, name: str | None) -> str:
 
 
 def _acting(project: Project, call: Call) -> str | None:
+    """Return the account that a resource will act as, with what a patch leaves alone as it is."""
     path = ACTING.get(call.method.id)
     if path is None or (call.method.action == "patch" and path[0] not in call.body):
         return None
     value: Any = call.body
+    if (mask := call.query.get("updateMask")) and not _names(mask, path):
+        value = project.resources(call.method.id.rpartition(".")[0]).get(call.name)
     for field in path:
         value = (value or {}).get(field)
     if not value and call.document.host != "run.googleapis.com":
         return None
     email = (value or f"{project.number}-compute@developer.gserviceaccount.com").rpartition("/")[2]
     return f"//iam.googleapis.com/projects/{project.id}/serviceAccounts/{email}"
+
+
+def _names(mask: str, path: tuple[str, ...]) -> bool:
+    """Tell whether a mask names a field, or what it lies in; its words may be spelled in either way."""
+    wanted = ".".join(path).lower()
+    chosen = (one.replace("_", "").lower() for one in mask.split(","))
+    return any(wanted == one or wanted.startswith(f"{one}.") for one in chosen)
 
 
 def _policies(project: Project, resource: str) -> Iterator[Json]:

@@ -14,7 +14,7 @@ from tests.cloud.double import CloudDouble
 from tests.cloud.messages import AS
 
 # What the address of an API has besides its name; only the oldest ones have something.
-SERVICE_PATHS = {"bigquery": "bigquery/v2/"}
+SERVICE_PATHS = {"bigquery": "bigquery/v2/", "storage": "v1/"}
 
 
 def api_client(cloud: CloudDouble, name: str, version: str, account: str = "") -> Any:

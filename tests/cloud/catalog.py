@@ -16,6 +16,7 @@ from tests.cloud.cloudscheduler import service as cloudscheduler
 from tests.cloud.discovery import Document
 from tests.cloud.errors import CloudError, not_found, unimplemented
 from tests.cloud.iam import service as iam
+from tests.cloud.iamcredentials import service as iamcredentials
 from tests.cloud.iap import service as iap
 from tests.cloud.logging import service as logging
 from tests.cloud.messages import AS, Request
@@ -41,6 +42,7 @@ TERRAFORM = {
     "CLOUD_RUN_V2": "run/v2/",
     "CLOUD_SCHEDULER": "cloudscheduler/v1/",
     "IAM_BETA": "iam/v1/",
+    "IAM_CREDENTIALS": "iamcredentials/v1/",
     "IAP": "iap/v1/",
     "KMS": "cloudkms/v1/",
     "LOGGING": "logging/v2/",
@@ -63,12 +65,11 @@ UNSERVED = {
     "DEVELOPER_CONNECT": "developerconnect/v1/",
     "EVENTARC": "eventarc/v1/",
     "IAM2": "iam-v2/v2/",
-    "IAM_CREDENTIALS": "iamcredentials/v1/",
     "VERTEX_AI": "aiplatform/v1/",
 }
 # What gcloud calls each API; its values have no version.
 GCLOUD = ("artifactregistry", "cloudbuild", "cloudresourcemanager", "cloudscheduler", "iam", "logging", "monitoring")
-GCLOUD += ("pubsub", "run", "secretmanager", "serviceusage")
+GCLOUD += ("iamcredentials", "pubsub", "run", "secretmanager", "serviceusage")
 # Without a project of its own, a person's call to these counts on the project that gcloud itself has.
 CALLER_APIS = {"cloudbilling.googleapis.com", "cloudresourcemanager.googleapis.com", "serviceusage.googleapis.com"}
 # A person's call to these needs a project to count on (user_project_override with billing_project in Terraform).
@@ -89,6 +90,7 @@ def services(
     return [
         run.service(project, cloud_run),
         iam.service(project),
+        iamcredentials.service(project),
         serviceusage.service(project),
         cloudbilling.service(project),
         *cloudresourcemanager.services(project),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from tests.cloud import oauth
-from tests.cloud.errors import CloudError, invalid, not_found
+from tests.cloud import access, oauth
+from tests.cloud.artifactregistry.service import REPOSITORIES
+from tests.cloud.errors import CloudError, denied, invalid, not_found
 from tests.cloud.faults import Fault
 from tests.cloud.messages import Request, Response, error_response, json_response
 from tests.cloud.signals import read_moment
@@ -28,7 +30,19 @@ class Moment(BaseModel):
     at: str | None = None
 
 
+class Push(BaseModel):
+    """A folder that becomes an image: the name of images that it goes by, its tags, what its container is told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    folder: Path
+    name: str
+    tags: tuple[str, ...] = ("latest",)
+    environment: dict[str, str] = {}
+
+
 MOMENT = TypeAdapter(Moment)
+PUSH = TypeAdapter(Push)
 RULES: TypeAdapter[Fault | list[Fault]] = TypeAdapter(Fault | list[Fault])
 
 
@@ -106,6 +120,36 @@ def _make_token(cloud: CloudDouble, request: Request) -> Response:
     return _text(oauth.identity_token(oauth.OWNER, dict(request.query).get("audience", cloud.url)))
 
 
+def _make_key(cloud: CloudDouble, request: Request) -> Response:
+    """Give the key of ?account=EMAIL, or else of the owner, with which Google's libraries sign in."""
+    return json_response(oauth.key_file(dict(request.query).get("account", oauth.OWNER), cloud.project, cloud.url))
+
+
+def _push_image(cloud: CloudDouble, request: Request) -> Response:
+    """Push an image as the token's account: {"folder": "/...", "name": "L-docker.pkg.dev/P/R/NAME", "tags": ["v1"]}."""
+    push = _read(PUSH, request.body)
+    if not push.folder.is_dir():
+        raise invalid(f"{push.folder} is no folder.")
+    _check_push(cloud, push.name, oauth.identify(request).principal)
+    try:
+        digest = cloud.images.push(push.folder, push.name, push.tags, environment=push.environment)
+    except ValueError as fault:
+        raise invalid(str(fault)) from None
+    return json_response({"digest": digest})
+
+
+def _check_push(cloud: CloudDouble, name: str, account: str | None) -> None:
+    """Refuse what the registry refuses of docker: a repository that is not there, an account that may not write."""
+    host, project, repository = (*name.split("/"), "", "", "")[:3]
+    location = host.removesuffix("-docker.pkg.dev")
+    full = f"projects/{project}/locations/{location}/repositories/{repository}"
+    if cloud.state.get(REPOSITORIES, full) is None:
+        raise not_found(f'Repository "{repository}" not found')
+    needed = "artifactregistry.repositories.uploadArtifacts"
+    if not access.holds(cloud.state, account, needed, f"//artifactregistry.googleapis.com/{full}"):
+        raise denied(f'Permission "{needed}" denied on resource "{full}" (or it may not exist)')
+
+
 def _scale_to_zero(cloud: CloudDouble, request: Request) -> Response:
     """Stop the idle instances of Cloud Run, so that the next request is a cold start."""
     cloud.cloud_run.scale_to_zero()
@@ -133,6 +177,8 @@ def _text(text: str) -> Response:
 BEHAVIOUR: dict[tuple[str, str], Callable[[CloudDouble, Request], Response]] = {
     ("GET", ""): _list_behaviour,
     ("GET", "token"): _make_token,
+    ("GET", "key"): _make_key,
+    ("POST", "images"): _push_image,
     ("GET", "requests"): _list_requests,
     ("DELETE", "requests"): _clear_requests,
     ("POST", "alerts:evaluate"): _evaluate_alerts,

@@ -59,15 +59,18 @@ def answer(request: Request) -> Response:
     return json_response({"access_token": token, "expires_in": LIFETIME_SECONDS, "token_type": "Bearer"})
 
 
-def access_token(email: str) -> str:
+def access_token(email: str, lifetime_seconds: int = LIFETIME_SECONDS) -> str:
     """Return a token with which an account calls Google's APIs."""
-    return identity_token(email, ISSUER)
+    return identity_token(email, ISSUER, lifetime_seconds)
 
 
-def identity_token(email: str, audience: str, lifetime_seconds: int = LIFETIME_SECONDS) -> str:
-    """Return a token with which an account calls an audience: a service's URL."""
-    now = int(time.time())
-    claims = {"iss": ISSUER, "aud": audience, "azp": email, "email": email, "email_verified": True, "sub": email}
+def identity_token(
+    email: str | None, audience: str, lifetime_seconds: int = LIFETIME_SECONDS, number: str | None = None
+) -> str:
+    """Return a token with which an account calls an audience: a service's URL; it may have no address in it."""
+    now, who = int(time.time()), number or email
+    address = {"email": email, "email_verified": True} if email else {}
+    claims = {"iss": ISSUER, "aud": audience, "azp": who, "sub": who, **address}
     return _unsigned({**claims, "iat": now, "exp": now + lifetime_seconds})
 
 

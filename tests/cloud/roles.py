@@ -54,6 +54,11 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/bigquery.dataViewer": _TABLE_READ,
     "roles/bigquery.jobUser": ("bigquery.jobs.create", *PROJECT_READ),
     "roles/billing.costsManager": ("billing.budgets.*",),
+    "roles/browser": (
+        *_of("resourcemanager.folders", *READ),
+        "resourcemanager.organizations.get",
+        *_of("resourcemanager.projects", "get", "getIamPolicy", "list"),
+    ),
     "roles/cloudbuild.builds.approver": (*_of("cloudbuild.builds", "approve", *READ), *PROJECT_READ),
     "roles/cloudbuild.builds.builder": (
         *_of("cloudbuild.builds", "create", "get", "list", "update"),
@@ -74,6 +79,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/iam.securityReviewer": ("*.getIamPolicy", "*.list"),
     "roles/iam.serviceAccountAdmin": _of("iam.serviceAccounts", "create", "delete", "disable", "enable", *READ)
     + _of("iam.serviceAccounts", "getIamPolicy", "setIamPolicy", "update"),
+    "roles/iam.serviceAccountOpenIdTokenCreator": ("iam.serviceAccounts.getOpenIdToken",),
     "roles/iam.serviceAccountTokenCreator": _of(
         "iam.serviceAccounts", "get", "getAccessToken", "getOpenIdToken", "implicitDelegation", "list", "sign*"
     ),
@@ -151,6 +157,8 @@ EXCEPTIONS = {
     "cloudbuild.triggers.delete": "cloudbuild.builds.update",
     "cloudbuild.triggers.run": "cloudbuild.builds.create",
     "iam.serviceAccounts.signBlob": "iam.serviceAccounts.signBlob",
+    "iamcredentials.serviceAccounts.generateAccessToken": "iam.serviceAccounts.getAccessToken",
+    "iamcredentials.serviceAccounts.generateIdToken": "iam.serviceAccounts.getOpenIdToken",
     "logging.entries.list": "logging.logEntries.list",
     "logging.entries.write": "logging.logEntries.create",
     "monitoring.v1.query": "monitoring.timeSeries.list",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 GATE = Path(os.environ.get("GATE", "/nowhere"))
+HELD: list[bytes] = []
 
 
 class Container(BaseHTTPRequestHandler):
@@ -67,6 +68,12 @@ class Container(BaseHTTPRequestHandler):
 
     def _missing(self, _: bytes) -> None:
         self._send(404, b"not here")
+
+    def _grow(self, _: bytes) -> None:
+        HELD.append(b"x" * (int(self.path.partition("?")[2]) << 20))
+        print("grown", flush=True)
+        _await_gate()
+        self._send(200, b"grown")
 
     def _exit(self, _: bytes) -> None:
         os._exit(3)

@@ -10,7 +10,7 @@ PUBLIC = {"allUsers", "allAuthenticatedUsers"}
 PROJECT_ROLES = {
     "apply": None,  # makes everything, after approval
     "deliver": {"roles/iam.securityReviewer", "roles/logging.logWriter", "roles/viewer"},
-    "verify": {"roles/logging.logWriter"},
+    "verify": {"roles/bigquery.jobUser", "roles/browser", "roles/logging.logWriter"},
 }
 
 Resource = Mapping[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from urllib.parse import quote, unquote
 
@@ -9,12 +10,13 @@ from tests.cloud import pages, resources
 from tests.cloud.artifactregistry.images import Image, Images
 from tests.cloud.collection import Collection
 from tests.cloud.discovery import Call
-from tests.cloud.errors import not_found, unimplemented
+from tests.cloud.errors import conflict, invalid, not_found, unimplemented
 from tests.cloud.project import Project
 from tests.cloud.schemas import Json
 from tests.cloud.service import Behaviour
 
 MEDIA_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+TAG = re.compile(r"\w[\w.-]{0,127}")  # https://github.com/opencontainers/distribution-spec
 UNIMPLEMENTED = ("filter", "orderBy")
 # Yields what a repository, by its full name, holds of one kind.
 Reading = Callable[[Images, str], Iterator[Json]]
@@ -27,6 +29,7 @@ def behaviour(images: Images, repositories: Collection) -> dict[str, Behaviour]:
         methods = f"{repositories.methods}.{kind}"
         answers[f"{methods}.get"] = _get(images, repositories, read)
         answers[f"{methods}.list"] = _list(images, repositories, kind.rpartition(".")[2], read)
+    answers[f"{repositories.methods}.packages.tags.create"] = _create_tag(images, repositories)
     return answers
 
 
@@ -55,6 +58,25 @@ def _list(images: Images, repositories: Collection, field: str, read: Reading) -
         below = (one for one in read(images, repository) if unquote(one["name"]).startswith(f"{name}/"))
         page = pages.cut({(one["name"],): one for one in below}, call.query)
         return pages.listing(page, **{field: page.values})
+
+    return answer
+
+
+def _create_tag(images: Images, repositories: Collection) -> Behaviour:
+    def answer(project: Project, call: Call) -> Json:
+        name, repository = _place(project, call, repositories)
+        package = name.removesuffix("/tags")
+        tag, version = call.query.get("tagId") or "", call.body.get("version") or ""
+        if not TAG.fullmatch(tag):
+            raise invalid(f"Invalid tag id '{tag}': it must match {TAG.pattern}")
+        if any(unquote(one["name"]) == f"{name}/{tag}" for one in _tags(images, repository)):
+            raise conflict(f"the tag {name}/{tag} already exists.")
+        if not any(unquote(one["name"]) == unquote(version) for one in _versions(images, repository)):
+            raise not_found("Requested entity was not found.")
+        if not version.startswith(f"{package}/versions/"):
+            raise invalid(f"The version '{version}' is not one of {package}.")
+        images.tag(_prefix(repository) + package.rpartition("/packages/")[2], version.rpartition("/")[2], tag)
+        return {"name": f"{name}/{tag}", "version": version}
 
     return answer
 

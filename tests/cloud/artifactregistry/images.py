@@ -15,9 +15,10 @@ from pathlib import Path
 
 HELLO = "us-docker.pkg.dev/cloudrun/container/hello"
 HELLO_FOLDER = Path(__file__).with_name("hello")
-# What the buildpacks make of a function in function/main.py; PORT comes from Cloud Run. In a container the framework
-# would listen on every interface; here nothing may be reachable from elsewhere.
-FUNCTION_COMMAND = ("functions-framework", "--target", "predict", "--source", "function/main.py", "--asgi")
+# What the buildpacks make of a function in function/main.py: the framework reads the rest from the environment, and
+# serves by ASGI because the function asks for it. PORT comes from Cloud Run. In a container the framework would listen
+# on every interface; here nothing may be reachable from elsewhere.
+FUNCTION_COMMAND = ("functions-framework",)
 LISTEN = ("--host", "127.0.0.1")
 FUNCTION_ENVIRONMENT = {
     "FUNCTION_SOURCE": "function/main.py",

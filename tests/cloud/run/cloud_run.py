@@ -11,6 +11,7 @@ from tests.cloud.errors import CloudError, not_found
 from tests.cloud.run.guard import Guard
 from tests.cloud.run.instances import Lines
 from tests.cloud.run.platform import Allowed, Environment, Platform, Requested
+from tests.cloud.run.processes import read_tree
 from tests.cloud.run.secrets import Reading
 from tests.cloud.run.services import RevisionFacts, Service
 from tests.cloud.schemas import Json
@@ -136,5 +137,7 @@ class CloudRun:
 
     def _sweep(self) -> None:
         while not self._closing.wait(min(LONGEST_SWEEP_SECONDS, self._idle_seconds / 10)):
+            tree = read_tree()
             for service in list(self._services.values()):
+                service.limit_memory(tree)
                 service.sweep(self._idle_seconds)

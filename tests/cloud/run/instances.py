@@ -13,34 +13,26 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from tests.cloud.artifactregistry.images import Image
 from tests.cloud.logging.entries import Origin
-from tests.cloud.run import probes
+from tests.cloud.run import probes, processes
 from tests.cloud.run.guard import Guard
 from tests.cloud.run.probes import HOST, Verdict
+from tests.cloud.run.processes import Tree, Usage
 from tests.cloud.run.specs import Spec
 
 SYSTEM = "varlog/system"
 STOP_SECONDS = 10.0
 # Below what Linux gives to outgoing connections, so that no client can have taken the port in the meantime.
 PORTS = range(18000, 32000)
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+MIB = 1 << 20
+MEMORY_DOCS = "https://cloud.google.com/run/docs/configuring/memory-limits"
 
 
 Lines = Callable[[Origin, str, str], None]
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a process has used, from its start to now or to its end."""
-
-    cpu_seconds: float
-    rss_bytes: int
 
 
 class Instance:
@@ -60,11 +52,13 @@ class Instance:
         self._lines = lines
         self._stopping = False
         self._final: Usage | None = None
+        self._descendants: tuple[int, ...] = ()
         self._lock = threading.Lock()
 
     def start(self, platform: Mapping[str, str], home: Path, guard: Guard, on_end: Callable[[Instance], None]) -> None:
         """Start the process; `on_end` is called once it ended and everything it printed was handed on."""
         self._started = time.monotonic()
+        self._group = guard.group
         self._process = subprocess.Popen(
             self._command(),
             cwd=self._image.folder,
@@ -72,7 +66,7 @@ class Instance:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            process_group=guard.group,
+            process_group=self._group,
         )
         streams: list[tuple[str, IO[bytes]]] = []
         for name, stream in (("stdout", self._process.stdout), ("stderr", self._process.stderr)):
@@ -105,12 +99,25 @@ class Instance:
             self._signal(signal.SIGKILL)
             self.ended.wait()
 
+    def find_descendants(self, tree: Tree) -> None:
+        """Take note of the processes that this one has started: a container is all of them."""
+        self._descendants = processes.descendants(self._process.pid, tree)
+
+    def kill_if_too_large(self) -> bool:
+        """Kill the container where it holds more memory than its limit, as Cloud Run does; tell whether it did."""
+        used, limit = self.usage().rss_bytes, self.spec.memory_bytes
+        if used <= limit:
+            return False
+        with self._lock:
+            first, self._stopping = not self._stopping, True  # its last words are those of the limit
+        if first:
+            self.log(out_of_memory(limit, used))
+            self._signal(signal.SIGKILL)
+        return first
+
     def usage(self) -> Usage:
-        """Return what the process has used; its memory is 0 once it ended."""
-        if self._final is None:
-            with contextlib.suppress(OSError):
-                return _usage(self._process.pid)
-        return self._final or Usage(0.0, 0)
+        """Return what the container has used; its memory is 0 once it ended."""
+        return self._final or processes.usage([self._process.pid, *self._descendants])
 
     @property
     def age_seconds(self) -> float:
@@ -152,12 +159,20 @@ class Instance:
             _, status, used = os.wait4(self._process.pid, 0)
             self.exit_code = self._process.returncode = os.waitstatus_to_exitcode(status)
             self._final = Usage(used.ru_utime + used.ru_stime, 0)
+        self._end_descendants()
         for reader in readers:
             reader.join(1)  # a grandchild may hold the pipe for longer
         self.ended.set()
         if not self._stopping:
             self.log(_last_words(self.exit_code))
         on_end(self)
+
+    def _end_descendants(self) -> None:
+        """Kill what the process has left behind: a container ends with its first process."""
+        for pid in self._descendants:
+            if processes.group_of(pid) == self._group:  # and not another's by now
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _watch(self) -> None:
         if self.spec.liveness is None:
@@ -175,20 +190,19 @@ class Instance:
 
 def severity_of(line: str) -> str:
     """Return the severity with which Cloud Run logs a line of its own."""
-    if " probe failed " in line:
+    if " probe failed " in line or line.startswith("Memory limit "):
         return "ERROR"
     return "WARNING" if line.startswith(("Container ", "Response size ", "Truncated ")) else "INFO"
 
 
+def out_of_memory(limit_bytes: int, used_bytes: int) -> str:
+    """Return what Cloud Run logs of an instance that it kills for its memory."""
+    advice = f"Consider increasing the memory limit, see {MEMORY_DOCS}"
+    return f"Memory limit of {limit_bytes // MIB} MiB exceeded with {used_bytes // MIB} MiB used. {advice}"
+
+
 def _last_words(code: int) -> str:
     return f"Container called exit({code})." if code >= 0 else f"Container terminated on signal {-code}."
-
-
-def _usage(pid: int) -> Usage:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system = int(fields[11]), int(fields[12])
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return Usage((user + system) / TICKS_PER_SECOND, pages * PAGE_BYTES)
 
 
 def _free_port() -> int:

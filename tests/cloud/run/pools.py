@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tests.cloud.run.instances import Instance
 from tests.cloud.run.probes import Verdict
+from tests.cloud.run.processes import Tree
 from tests.cloud.run.specs import Spec
 
 # Cloud Run lets a request wait for 3.5 times the average startup, or for this long where that is longer.
@@ -129,14 +130,21 @@ class Pool:
             instance.under_way -= 1
             instance.idle_since = time.monotonic()
             self._changed.notify_all()
+        self._drop_if_too_large(instance)
         self.stop_idle(math.inf)
+
+    def limit_memory(self, tree: Tree) -> None:
+        """Kill every instance that holds more memory than it may; what is under way on one is answered 503."""
+        with self._changed:
+            instances = list(self._all)
+        for instance in instances:
+            instance.find_descendants(tree)
+            self._drop_if_too_large(instance)
 
     def drop_if_dead(self, instance: Instance) -> None:
         """After a lost connection: see to it that a process which has just died gets no further request."""
         if instance.ended.wait(DYING_SECONDS):
-            with self._changed:
-                if instance in self._ready:
-                    self._ready.remove(instance)
+            self._drop(instance)
 
     def start(self, reason: str) -> Verdict | None:
         """Start an instance and wait until it is ready, or known not to become it; None where the pool is closed."""
@@ -203,6 +211,16 @@ class Pool:
             stopping.join()
         with self._changed:
             self._changed.wait_for(lambda: not self._all and not self._starting)
+
+    def _drop_if_too_large(self, instance: Instance) -> None:
+        if instance.kill_if_too_large():
+            self._drop(instance)
+
+    def _drop(self, instance: Instance) -> None:
+        """See to it that an instance gets no further request."""
+        with self._changed:
+            if instance in self._ready:
+                self._ready.remove(instance)
 
     def _free(self) -> Instance | None:
         with_room = [instance for instance in self._ready if instance.under_way < self._spec.concurrency]

@@ -75,6 +75,7 @@ def _complete(new: Json, change: Change) -> Json:
         "scaling": new.get("scaling") or {},
         "traffic": traffic.read_targets(new),
         "generation": str(int(old.get("generation", "0")) + 1),
+        "reconciling": True,  # until it is deployed, as who reads it meanwhile sees
     }
 
 

@@ -14,6 +14,7 @@ from tests.cloud.run.conditions import READY, Failure, condition, revision_missi
 from tests.cloud.run.fronts import Front
 from tests.cloud.run.platform import Platform
 from tests.cloud.run.pools import Bounds, PoolFacts
+from tests.cloud.run.processes import Tree
 from tests.cloud.run.revisions import Revision, already_exists, name_revision, short_name
 from tests.cloud.run.traffic import Routes
 from tests.cloud.schemas import Json
@@ -100,6 +101,11 @@ class Service:
     def facts(self) -> list[RevisionFacts]:
         """Return what is to be reported of every revision that can have instances."""
         return [revision_facts(revision) for revision in self._revisions.values()]
+
+    def limit_memory(self, tree: Tree) -> None:
+        """Kill the instances that hold more memory than they may."""
+        for revision in self._revisions.values():
+            revision.pool.limit_memory(tree)
 
     def sweep(self, idle_seconds: float) -> list[threading.Thread]:
         """Stop what was idle for so long and start what the minimum lacks; return what is still stopping."""

@@ -1,0 +1,218 @@
+"""A release as a whole: what is released where, what stands against it, and the way back by hand."""
+
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from google.auth.credentials import Credentials
+
+from function.store import Store
+from lifecycle.environment import Environment
+from lifecycle.errors import NotReleasable, Overtaken
+from lifecycle.pinning import pin_of
+from lifecycle.recipe import Rollout, Serving
+from lifecycle.rollout.chosen import standing, to_release
+from lifecycle.rollout.cloud_run import CANDIDATE, MODEL, PREVIOUS, STABLE, VERSION, Endpoint, Revision, State
+from lifecycle.rollout.course import Course, Goals, Scene, Wanted, new_id
+from lifecycle.rollout.images import find_image, tag_of
+from lifecycle.rollout.lease import hold
+from lifecycle.rollout.reads import Reads
+from lifecycle.rollout.refusals import Refusal, as_error
+from lifecycle.rollout.traffic import Traffic
+from lifecycle.rollout.verdict import Verdict, read_verdicts, write_verdict
+from lifecycle.rollout.view import View
+from lifecycle.versions import CHAMPION, Version, find_number, move_alias, read_aliases, read_version
+
+OPEN = "INGRESS_TRAFFIC_ALL"
+TRIES = 5  # by hand, against a release that moves traffic at the same moment
+
+
+class Place(NamedTuple):
+    """Where releases take place, and as whom."""
+
+    environment: Environment
+    store: Store
+    credentials: Credentials
+    who: str
+
+
+class Options(NamedTuple):
+    """How a release goes, beside what the version's own model.yaml says."""
+
+    image: str | None = None  # another one than that of this checkout's code
+    minutes_per_step: float | None = None
+    look_seconds: float = 20.0
+    again: bool = False  # although it was refused before
+    shadow_minutes: float | None = None
+
+
+class Back(NamedTuple):
+    """What a rollback by hand came to: the revision that answers now, and the one that no longer does."""
+
+    model: str
+    revision: str
+    version: int | None
+    instead_of: str | None  # None: nothing was to be taken back
+
+
+def roll_out(
+    place: Place, model: str, wanted: str | None, options: Options, view: View, stop: threading.Event
+) -> Verdict | None:
+    """Release a version; return its verdict, or None where it answers everything already.
+
+    `wanted` is a number or an alias; without it, what is to be released. Raises NotReleasable, Rejected (refused
+    before), Overtaken, CloudFailed, StoreError.
+    """
+    version = _version(place.store, model, wanted)
+    with Endpoint(place.environment, model, place.credentials) as endpoint:
+        _check_reachable(endpoint.read(), model)
+        tag = "" if options.image else tag_of(version.manifest.version, pin_of(version))
+        image = options.image or _find_image(place, model, tag)
+        with hold(place.store, model, place.who) as lease:
+            if lease.state and _has_ended(place.store, version, lease.state):
+                lease.forget()
+            if not lease.state and _answers_everything(endpoint, image, version):
+                _settle(place, version)
+                return None
+            if not options.again and not lease.state:
+                _check_not_refused(place, version, options.image or "")
+            with Reads(place.environment.project, place.credentials) as reads:
+                scene = Scene(place.environment, place.store, endpoint, place.credentials, reads, view, stop, place.who)
+                goals = _goals(version, options)
+                chosen = Wanted(version, image, tag, goals, options.look_seconds, options.shadow_minutes)
+                return Course(scene, chosen, lease).run()
+
+
+def roll_back(place: Place, model: str, to: int | None) -> Back:
+    """Move all traffic to the revision before, or to the newest of version `to`; by hand, and at once.
+
+    It needs no lease: a release that is under way sees that its traffic was moved, and stops. Repeated, it changes
+    nothing. Raises NotReleasable where there is no revision of the version, CloudFailed, StoreError.
+    """
+    with Endpoint(place.environment, model, place.credentials) as endpoint:
+        for _ in range(TRIES):
+            with suppress(Overtaken):
+                return _roll_back(place, endpoint, model, to)
+        return _roll_back(place, endpoint, model, to)
+
+
+def _version(store: Store, model: str, wanted: str | None) -> Version:
+    return read_version(store, model, find_number(store, model, wanted)) if wanted else to_release(store, model)
+
+
+def _check_reachable(state: State, model: str) -> None:
+    """Raise NotReleasable where the candidate could not be called from here."""
+    if state.iap:
+        text = f"{model} cannot be released from here: Identity-Aware Proxy lets in only people who sign in."
+        raise as_error(Refusal.SIGN_IN, text)
+    if state.ingress != OPEN:
+        text = f"{model} cannot be released from here: its ingress is {state.ingress}, expected {OPEN}."
+        raise as_error(Refusal.INTERNAL, text)
+
+
+def _find_image(place: Place, model: str, tag: str) -> str:
+    try:
+        return find_image(place.environment, model, tag, place.credentials)
+    except NotReleasable as error:
+        raise as_error(Refusal.NO_IMAGE, error.message, error.reasons) from error
+
+
+def _has_ended(store: Store, version: Version, left: Mapping[str, Any]) -> bool:
+    """Tell whether a release that was killed had said its last word: nothing of it is left to go on with."""
+    manifest = version.manifest
+    return left["rollout"] in {one.rollout for one in read_verdicts(store, manifest.model, manifest.version)}
+
+
+def _answers_everything(endpoint: Endpoint, image: str, version: Version) -> bool:
+    """Tell whether all traffic goes to this image of this version, with the configuration that Terraform wants."""
+    state = endpoint.read()
+    if state.follows_latest or state.percent(state.main) < 100:
+        return False
+    main, latest = endpoint.revision(state.main), endpoint.revision(state.latest_created)
+    labels = {MODEL: version.manifest.model, VERSION: str(version.manifest.version)}
+    return main.image == image and labels.items() <= main.labels.items() and main.settings == latest.settings
+
+
+def _settle(place: Place, version: Version) -> None:
+    """Let `champion` name what answers: a release may have been killed just before it did."""
+    manifest = version.manifest
+    if read_aliases(place.store, manifest.model).get(CHAMPION) != manifest.version:
+        move_alias(place.store, manifest.model, CHAMPION, manifest.version)
+
+
+def _check_not_refused(place: Place, version: Version, image: str) -> None:
+    if (against := standing(place.store, version, image)) is not None:
+        when = f"{against.ended_at:%Y-%m-%d %H:%M} UTC"
+        text = (
+            f"{against.model} {against.version} was {against.outcome} at {when}. If it is meant all the same: --again"
+        )
+        raise as_error(Refusal.REFUSED_BEFORE, text, against.reasons)
+
+
+def _goals(version: Version, options: Options) -> Goals:
+    """Return what the version's model.yaml asks of a release, in the pace that is asked for; defaults without one."""
+    recipe = version.manifest.recipe
+    rollout = Rollout.model_validate(recipe.get("rollout", {}))
+    if options.minutes_per_step is not None:
+        rollout = rollout.model_copy(update={"minutes_per_step": options.minutes_per_step})
+    slices = (recipe.get("acceptance", {}).get("slices") or {}).get("by", ())
+    return Goals(rollout, Serving.model_validate(recipe.get("serving", {})), tuple(slices))
+
+
+def _roll_back(place: Place, endpoint: Endpoint, model: str, to: int | None) -> Back:
+    state = endpoint.read()
+    target = endpoint.revision(_target(endpoint, state, to, model))
+    taken = endpoint.revision(state.tagged(CANDIDATE) or state.main)
+    if target.name == taken.name:
+        return Back(model, target.name, target.version, None)
+    rollout = new_id()
+    traffic = Traffic(endpoint, state, place.store, model, rollout, place.who)
+    traffic.roll_back(target.name, Refusal.BY_HAND.heading)
+    if target.version is not None:
+        move_alias(place.store, model, CHAMPION, target.version)
+        traffic.crown(target.name, Refusal.BY_HAND.heading)
+    if taken.version is not None:
+        _write_by_hand(place, model, rollout, taken, target)
+    return Back(model, target.name, target.version, taken.name)
+
+
+def _target(endpoint: Endpoint, state: State, to: int | None, model: str) -> str:
+    """Return the revision to go back to: the stable one of a release, else the one before the last release."""
+    if to is None:
+        stable = state.tagged(STABLE) if state.tagged(CANDIDATE) else state.tagged(PREVIOUS)
+        return stable or state.main
+    fit = [one for one in endpoint.revisions() if one.version == to and one.labels.get(MODEL) == model]
+    if not fit:
+        there = sorted({one.version for one in endpoint.revisions() if one.version is not None})
+        text = f"No revision of {model} that could answer is of version {to}."
+        raise as_error(Refusal.NOTHING_BEFORE, text, [f"there are: {', '.join(map(str, there)) or 'none'}"])
+    return max(fit, key=lambda one: one.created).name
+
+
+def _write_by_hand(place: Place, model: str, rollout: str, taken: Revision, target: Revision) -> None:
+    """Write the verdict that keeps the version from being released again by itself."""
+    now, version = datetime.now(UTC), taken.version
+    assert version is not None  # noqa: S101 - the caller looked
+    verdict = Verdict(
+        rollout=rollout,
+        environment=place.environment.name,
+        model=model,
+        version=version,
+        image=taken.image,
+        tag=tag_of(version, pin_of(read_version(place.store, model, version))),
+        candidate=taken.name,
+        stable=target.name,
+        stable_version=target.version,
+        outcome="rolled back",
+        heading=Refusal.BY_HAND.heading,
+        basis="somebody's word",
+        reasons=(f"{place.who} rolled it back",),
+        notes=(),
+        started_at=now,
+        ended_at=now,
+        by=place.who,
+        cold_start_ms=None,
+    )
+    write_verdict(place.store, verdict)
