@@ -73,7 +73,6 @@ class Check(Kept):
     weight: float
     tolerated: float = 1.0  # odds ratio
     fewer: bool = False  # the other way round: does it have less?
-    goal: float | None = None  # tolerated share, where it is held to a goal instead of the stable
     target: int = 0
     label: Label | None = None  # the event is this class,
     cut: float | None = None  # or a number (a prediction up to it, a latency above it),
@@ -85,7 +84,6 @@ class Checks(Kept):
     """All questions of a release, and what else its decisions follow from."""
 
     checks: tuple[Check, ...]
-    compared: bool = True  # with a stable revision; otherwise held to goals
     slower: float
     allowance_ms: float
     false_rollbacks: float
@@ -120,19 +118,16 @@ def make_checks(
             for check in _predictions(signature, told, reference, rollout.shifted, where)
         ],
     }
-    checks = _checks(_shared_out(kinds), rollout, slower=rollout.slower, allowance_ms=serving.latency_ms * GOAL_SHARE)
-    return checks.model_copy(update={"left_out": tuple(_left_out(signature, before, slices, checks))})
-
-
-def make_goals(rollout: Rollout, serving: Serving) -> Checks:
-    """Return what is asked of a first release, which has nothing beside it: the goals that its alerts will watch."""
-    errors = Check(name="errors", asked="errors", weight=0.5, goal=1 - serving.availability)
-    slow = 1 - serving.latency_goal
-    name = f"latency above {serving.latency_ms:g} ms"
-    latency = Check(name=name, asked="latency", weight=0.5, goal=slow, cut=serving.latency_ms)
-    checks = _checks((errors, latency), rollout, slower=1, allowance_ms=0)
-    alone = "there is no stable revision: errors and latency are held to the goals of model.yaml"
-    return checks.model_copy(update={"compared": False, "left_out": (alone,)})
+    checks = _shared_out(kinds)
+    return Checks(
+        checks=checks,
+        slower=rollout.slower,
+        allowance_ms=serving.latency_ms * GOAL_SHARE,
+        false_rollbacks=rollout.false_rollbacks,
+        requests=rollout.requests,
+        minutes_per_step=rollout.minutes_per_step,
+        left_out=tuple(_left_out(signature, before, slices, checks)),
+    )
 
 
 def _shared_out(kinds: Mapping[str, list[Check]]) -> tuple[Check, ...]:
@@ -142,17 +137,6 @@ def _shared_out(kinds: Mapping[str, list[Check]]) -> tuple[Check, ...]:
         check.model_copy(update={"weight": check.weight * WEIGHTS[kind] / whole / sum(one.weight for one in checks)})
         for kind, checks in kinds.items()
         for check in checks
-    )
-
-
-def _checks(checks: tuple[Check, ...], rollout: Rollout, slower: float, allowance_ms: float) -> Checks:
-    return Checks(
-        checks=checks,
-        slower=slower,
-        allowance_ms=allowance_ms,
-        false_rollbacks=rollout.false_rollbacks,
-        requests=rollout.requests,
-        minutes_per_step=rollout.minutes_per_step,
     )
 
 
@@ -242,9 +226,11 @@ def _slices(columns: Sequence[str], before: Sequence[Answer]) -> Iterator[Slice]
             yield from (Slice(column=column, value=value) for value, count in common if count >= RAREST * len(before))
 
 
-def _left_out(signature: Signature, before: Sequence[Answer], columns: Sequence[str], checks: Checks) -> Iterator[str]:
+def _left_out(
+    signature: Signature, before: Sequence[Answer], columns: Sequence[str], checks: Sequence[Check]
+) -> Iterator[str]:
     """Yield what is not asked, or not as well as with more answers of the stable."""
-    targets = {check.target for check in checks.checks if check.asked == "predictions"}
+    targets = {check.target for check in checks if check.asked == "predictions"}
     for target, output in enumerate(signature.outputs):
         if target not in targets:
             yield f"predictions of {output.name}: neither answers before nor the training data say where to cut numbers"
@@ -254,7 +240,7 @@ def _left_out(signature: Signature, before: Sequence[Answer], columns: Sequence[
             "points come from serving.latency_ms and the training data, and no slices are asked about"
         )
         return
-    asked = {check.where.column for check in checks.checks if check.where}
+    asked = {check.where.column for check in checks if check.where}
     for column in columns:
         if column not in asked:
             yield f"slices of {column}: the records hold no value of it that is common enough"

@@ -26,8 +26,7 @@ IDLE_RATE = 0.7
 IDLE_MS = 3.0
 
 Verdict = Literal["promote", "wait", "roll back"]
-# What a decision rests on; replay where traffic is low, goals where there is no stable revision to compare with.
-Basis = Literal["traffic", "goals", "replay", "nothing"]
+Basis = Literal["traffic", "replay", "nothing"]  # what a decision rests on; the others where traffic is low
 
 
 class Weighed(Kept):
@@ -119,7 +118,7 @@ def decide(checks: Checks, evidence: Evidence, step: Step) -> Decision:
     return Decision(
         verdict=verdict,
         reasons=tuple(_reasons(verdict, checks, evidence, step, float(total))),
-        basis=_basis(checks, bool(enough | (total >= limit(checks))), step),
+        basis=_basis(bool(enough | (total >= limit(checks))), step),
         one_in=_one_in(float(total)),
     )
 
@@ -138,8 +137,8 @@ def findings(checks: Checks, evidence: Evidence) -> tuple[Finding, ...]:
 def tally(checks: Checks, look: Look) -> Tally:
     """Return what each check counts in a look."""
     seconds = (look.until - look.since).total_seconds()
-    counted = np.array(look.candidate.counts.requests), np.array(look.stable.counts.requests)
-    allowance = float(allowance_ms(checks, *counted, seconds))
+    asked = [np.array(arm.counts.requests / look.fraction) for arm in (look.candidate, look.stable)]
+    allowance = float(allowance_ms(checks, asked[0], asked[1], seconds))
     candidate = _Arm(look.candidate, lambda ms: (ms - allowance) / checks.slower)
     stable = _Arm(look.stable, lambda ms: ms)
     events = [(*candidate.count(check), *stable.count(check)) for check in checks.checks]
@@ -149,14 +148,14 @@ def tally(checks: Checks, look: Look) -> Tally:
 
 def allowance_ms(checks: Checks, candidate: np.ndarray, stable: np.ndarray, seconds: float) -> np.ndarray:
     """Return what is taken off the candidate's latencies, given the requests to either revision within a look."""
-    idle = (candidate < IDLE_RATE * seconds) & (2 * candidate < stable) & checks.compared
+    idle = (candidate < IDLE_RATE * seconds) & (2 * candidate < stable)
     return np.where(idle, checks.allowance_ms + IDLE_MS, checks.allowance_ms)
 
 
 def ratios(checks: Checks, seen: Tally) -> np.ndarray:
     """Return the log likelihood ratios of what was counted, ... x checks x factors."""
     logs = np.zeros((*seen.events.shape[:-1], len(sequential.FACTORS)))
-    for test in (_by_chance, _by_instance, _by_goal):
+    for test in (_by_chance, _by_instance):
         at = [index for index, check in enumerate(checks.checks) if _test_of(check) is test]
         asked = [checks.checks[index] for index in at]
         if asked:
@@ -181,16 +180,14 @@ def has_enough(checks: Checks, totals: np.ndarray) -> np.ndarray:
 
     A tenth as many records are wanted, too: without them neither latency nor predictions were judged.
     """
-    arms = slice(0, 2) if checks.compared else slice(0, 1)
-    records = slice(2, 4) if checks.compared else slice(2, 3)
-    enough = totals[..., arms].min(axis=-1) >= checks.requests
-    return np.asarray(enough & (totals[..., records].min(axis=-1) * 10 >= checks.requests))
+    requests, records = totals[..., :2].min(axis=-1), totals[..., 2:].min(axis=-1)
+    return np.asarray((requests >= checks.requests) & (10 * records >= checks.requests))
 
 
 def rule(checks: Checks, total: np.ndarray, enough: np.ndarray, step: Step) -> np.ndarray:
     """Return the verdict on evidence (as a log), or those of many releases: the step's numbers may be arrays, too."""
     doubtful = total >= math.log(DOUBT)
-    last = np.equal(step.percent, 100) & checks.compared  # nothing is left to compare with
+    last = np.equal(step.percent, 100)  # nothing is left to compare with
     late = np.greater_equal(step.minutes, PATIENCE * checks.minutes_per_step)
     ripe = np.greater_equal(step.minutes, checks.minutes_per_step) & enough & ~doubtful
     unproven = late & ~enough & (step.replay == "failed")
@@ -211,8 +208,6 @@ def limit(checks: Checks) -> float:
 def _test_of(check: Check) -> Callable[[Sequence[Check], np.ndarray], np.ndarray] | None:
     if check.cuts:
         return None  # ranked
-    if check.goal is not None:
-        return _by_goal
     return _by_instance if check.asked == "exits" else _by_chance
 
 
@@ -231,12 +226,6 @@ def _by_instance(asked: Sequence[Check], seen: np.ndarray) -> np.ndarray:
     share = odds / (odds + stable)
     exits = seen[..., 1] + seen[..., 3]
     return _shaped(sequential.beyond(exits.ravel(), seen[..., 1].ravel(), share.ravel()), exits)
-
-
-def _by_goal(asked: Sequence[Check], seen: np.ndarray) -> np.ndarray:
-    """Weigh events of the candidate alone against the share that a goal allows."""
-    goals = np.broadcast_to([check.goal or 0.0 for check in asked], seen.shape[:-1])
-    return _shaped(sequential.beyond(seen[..., 0].ravel(), seen[..., 1].ravel(), goals.ravel()), goals)
 
 
 def _shaped(logs: np.ndarray, like: np.ndarray) -> np.ndarray:
@@ -281,9 +270,9 @@ class _Arm:
         return self._found[key]
 
 
-def _basis(checks: Checks, decided: bool, step: Step) -> Basis:
+def _basis(decided: bool, step: Step) -> Basis:
     if decided:
-        return "traffic" if checks.compared else "goals"
+        return "traffic"
     return "nothing" if step.replay == "nothing" else "replay"
 
 
@@ -347,8 +336,6 @@ def _shown_cut(check: Check) -> float:
 def _counted(check: Check, one: Weighed) -> str:
     things = "answers" if check.asked in ("latency", "predictions") else "requests"
     found = f"{one.candidate_events:,} of {_share(one.candidate_events, one.candidate)}"
-    if check.goal is not None:
-        return f"{check.name}: {found} {things}, where the goal allows {100 * check.goal:.3g} %"
     return (
         f"{check.name}: {found} {things}, the stable's {one.stable_events:,} of {_share(one.stable_events, one.stable)}"
     )
