@@ -17,17 +17,17 @@ VARIABLES := infra/$(ENVIRONMENT).tfvars
 SAID = $(shell sed -n 's/^$(1) *= *"\([^"]*\)".*/\1/p' $(VARIABLES) 2>/dev/null)
 TERRAFORM = terraform -chdir=infra
 IMAGES ?= build/images
-# The newest builder of this base image: it brings the base's security updates. The image that it makes is pinned by its digest.
+# The newest builder on this base: it brings security updates. What it makes is pinned by its digest.
 BUILDER ?= gcr.io/buildpacks/builder:google-22
 IMAGE_PYTHON := 3.13
-# Otherwise byte code would carry times of files, which the image does not keep, and every start would compile (docs/decisions/0011).
+# Byte code is noted with its source's hash then, not with its time, which an image does not keep (docs/decisions/0011).
 EPOCH := 315532801
 
 # One version of each package for every supported Python, so that what is proved is what serves.
 LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
-.PHONY: help setup serve test lint format types check lock bench load clients clean bootstrap init plan apply outputs cloud \
+.PHONY: help setup serve test lint format types check lock bench judge load clients clean bootstrap init plan apply outputs cloud \
 	build deliver drill stop
 
 help: ## List the targets
@@ -64,6 +64,9 @@ load: $(READY) ## Run the long tests: stress, faults and fuzzing at length
 bench: $(READY) ## Measure cold start, latency and throughput beside the handler everyone writes first
 	@$(BIN)/python -m tests.benchmarks
 	@$(BIN)/python -m tests.benchmarks.dialects
+
+judge: $(READY) ## Release thousands of good and bad versions to measure the judge of releases
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.judge
 
 clients: $(READY) ## Make environments of other people's clients, which docs/dialects.md is then tested with
 	@$(BIN)/python -m tests.clients

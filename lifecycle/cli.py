@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -30,6 +30,13 @@ from lifecycle.versions import (
 )
 
 OF_DRAFTS = "The folder that train --draft wrote"
+
+
+class Place(NamedTuple):
+    """Where a new version went, and how: it is published, or drafted."""
+
+    store: Store
+    done: str
 
 
 @click.group()
@@ -94,10 +101,11 @@ def train(
             outcomes[name] = _attempt(lambda name=name, say=say, wishes=wishes: work(store, name, say, **wishes))  # type: ignore[misc]
         if draft:
             save_draft(draft, describe_draft(name, outcomes[name]))
+    place = Place(drafts or store, "drafted" if drafts else "published")
     if len(names) == 1:
-        _show_one(outcomes[names[0]], drafts or store, as_json)
+        _show_one(outcomes[names[0]], place, as_json)
     else:
-        _show_all(outcomes, drafts or store, as_json)
+        _show_all(outcomes, place, as_json)
 
 
 @cli.command()
@@ -128,7 +136,7 @@ def package(
         made = training.package(
             store, name, pipeline_file, examples_file, targets, say, accept_data=accept_data, accept=accept
         )
-    _show_one(made, store, as_json)
+    _show_one(made, Place(store, "published"), as_json)
 
 
 @cli.command()
@@ -439,23 +447,23 @@ def _attempt(work: Callable[[], Any]) -> Any:
         return error
 
 
-def _show_one(outcome: Any, store: Store, as_json: bool) -> None:
+def _show_one(outcome: Any, place: Place, as_json: bool) -> None:
     if isinstance(outcome, LifecycleError):
         raise outcome
     if as_json:
-        console.emit(_outcome_row(outcome, store))
+        console.emit(_outcome_row(outcome, place))
     else:
-        _show(outcome, store)
+        _show(outcome, place)
 
 
-def _show_all(outcomes: dict[str, Any], store: Store, as_json: bool) -> None:
+def _show_all(outcomes: dict[str, Any], place: Place, as_json: bool) -> None:
     """Show what became of each model; end with the first failure's exit code."""
     failed = [one for one in outcomes.values() if isinstance(one, LifecycleError)]
     if as_json:
         rows = [
             {"model": name, "exit_code": one.exit_code, **console.as_object(one)}
             if isinstance(one, LifecycleError)
-            else _outcome_row(one, store)
+            else _outcome_row(one, place)
             for name, one in outcomes.items()
         ]
         console.emit(rows)
@@ -463,7 +471,7 @@ def _show_all(outcomes: dict[str, Any], store: Store, as_json: bool) -> None:
         if isinstance(one, LifecycleError):
             console.warn(f"{name}: {one}")
         elif not as_json:
-            _show(one, store)
+            _show(one, place)
     if failed:
         click.get_current_context().exit(failed[0].exit_code)
 
@@ -494,11 +502,11 @@ def _image_text(name: str, outcome: Any) -> str:
     return f"{outcome.reference}: {f'to be built of {outcome.folder}' if outcome.folder else 'there already'}"
 
 
-def _outcome_row(outcome: Any, store: Store) -> dict[str, Any]:
+def _outcome_row(outcome: Any, place: Place) -> dict[str, Any]:
     """Return a new version, or the one that stays, for machines."""
     manifest: Manifest = outcome.version.manifest
-    served = read_aliases(store, manifest.model).get(CHAMPION) or manifest.version
-    row = _row(manifest, []) | {"store": store.url, "served": served}
+    served = read_aliases(place.store, manifest.model).get(CHAMPION) or manifest.version
+    row = _row(manifest, []) | {"store": place.store.url, "served": served}
     if not hasattr(outcome, "findings"):
         return row | {"stays": True, "changed": []}
     decision = outcome.decision.model_dump(mode="json") if outcome.decision else None
@@ -507,7 +515,7 @@ def _outcome_row(outcome: Any, store: Store) -> dict[str, Any]:
     return row | {"stays": False} | made
 
 
-def _show(outcome: Any, store: Store) -> None:
+def _show(outcome: Any, place: Place) -> None:
     """Show a new version, or the one that stays, to a person."""
     manifest: Manifest = outcome.version.manifest
     if not hasattr(outcome, "findings"):
@@ -527,8 +535,9 @@ def _show(outcome: Any, store: Store) -> None:
     if outcome.decision:
         console.say(describe_verdict(outcome.decision))
     console.say(describe_engine(manifest))
-    console.say(f"{manifest.model} version {manifest.version} is published in {store.url}")
-    console.say(_served_text(manifest, read_aliases(store, manifest.model).get(CHAMPION)))
+    console.say(f"{manifest.model} version {manifest.version} is {place.done} in {place.store.url}")
+    if place.done == "published":
+        console.say(_served_text(manifest, read_aliases(place.store, manifest.model).get(CHAMPION)))
 
 
 def _served_text(manifest: Manifest, champion: int | None) -> str:

@@ -7,13 +7,14 @@ from pydantic import BaseModel, ConfigDict
 
 DECISION = "decision.json"
 
-Opponent = Literal["champion", "refreshed", "constant"]
+Opponent = Literal["champion", "refreshed", "constant", "half"]
 OTHERS: tuple[Opponent, ...] = ("champion", "refreshed")
 Verdict = Literal["accepted", "refused", "accepted despite"]
 IN_WORDS = {
     "champion": "the champion",
     "refreshed": "the champion refreshed",
     "constant": "a constant",
+    "half": "the same pipeline fitted on half of the training rows",
     "calibration": "calibration error",
 }
 
@@ -34,6 +35,7 @@ class Difference(Part):
 
     metric: str
     slice: str = ""  # the group of rows, where it is not all of them
+    halves: bool = False  # asked on half of the training rows, of the same pipeline fitted on the other half
     against: Opponent
     rows: int
     candidate: float
@@ -77,12 +79,18 @@ class Decision(Part):
     candidate_cost: Cost | None = None
     champion_cost: Cost | None = None
 
-    @property
-    def worst_slices(self) -> list[Difference]:
-        """The slice in which the candidate loses most, against each opponent."""
-        sliced = [one for one in self.differences if one.slice]
-        by = {name: [one for one in sliced if one.against == name] for name in dict.fromkeys(s.against for s in sliced)}
-        return [max(found, key=lambda one: one.loss - one.tolerated) for found in by.values()]
+
+def worst_slices(differences: Iterable[Difference]) -> list[Difference]:
+    """Return the slice in which the candidate loses most, against each opponent."""
+    worst: dict[Opponent, Difference] = {}
+    for one in differences:
+        if one.slice and (one.against not in worst or _beyond(one) > _beyond(worst[one.against])):
+            worst[one.against] = one
+    return list(worst.values())
+
+
+def _beyond(one: Difference) -> float:
+    return one.loss - one.tolerated
 
 
 def describe_verdict(decision: Decision) -> str:
@@ -98,10 +106,12 @@ COMPARISON_HEAD = ("metric", "candidate", "champion", "difference", "champion re
 
 def comparison_rows(decision: Decision) -> list[tuple[str, ...]]:
     """Return a table's rows, one a metric and one a worst slice; each difference with its 95 % interval."""
-    shown = [one for one in decision.differences if not one.slice and one.against != "constant"] + decision.worst_slices
+    shown = [one for one in decision.differences if not one.slice and one.against in OTHERS] + worst_slices(
+        decision.differences
+    )
     rows = []
     for key in dict.fromkeys((one.metric, one.slice) for one in shown):
-        beside = {one.against: one for one in decision.differences if (one.metric, one.slice) == key}
+        beside = {one.against: one for one in decision.differences if (one.metric, one.slice) == key and not one.halves}
         one = beside.get("refreshed") or beside["champion"]
         cells = [cell for name in OTHERS for cell in _beside(beside.get(name))]
         rows.append((_named(one), f"{one.candidate:.4f}", *cells, _meaning(list(beside.values()))))
@@ -140,7 +150,8 @@ def write_decision(decision: Decision) -> list[str]:
     """Return the decision as lines of Markdown, without a heading."""
     lines = [describe_verdict(decision), ""]
     lines += [f"- {text}" for text in decision.reasons]
-    lines += [f"- Beside a constant, {one.line()}." for one in decision.differences if one.against == "constant"]
+    aside = [one for one in decision.differences if one.against not in OTHERS]
+    lines += [f"- Beside {IN_WORDS[one.against]}, {one.line()}." for one in aside]
     lines += [f"- Not compared with {IN_WORDS[name]}: {why}" for name, why in decision.left_out.items()]
     lines += [f"- {text}" for text in decision.remarks]
     if decision.rests_on:
@@ -152,7 +163,8 @@ def write_decision(decision: Decision) -> list[str]:
 
 
 def _named(one: Difference) -> str:
-    return IN_WORDS.get(one.metric, one.metric) + (f" where {one.slice}" if one.slice else "")
+    where = f" where {one.slice}" if one.slice else " from one half of the training rows to the other" * one.halves
+    return IN_WORDS.get(one.metric, one.metric) + where
 
 
 def _beside(one: Difference | None) -> tuple[str, str]:
@@ -162,7 +174,7 @@ def _beside(one: Difference | None) -> tuple[str, str]:
 
 
 def _meaning(beside: list[Difference]) -> str:
-    others = [one for one in beside if one.against != "constant"]
+    others = [one for one in beside if one.against in OTHERS]
     if any(one.worse for one in others):
         return "worse"
     return "not worse" if any(one.counts for one in others) else "shown only"

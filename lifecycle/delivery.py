@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from function.store import Store
 from lifecycle.environment import Environment
 from lifecycle.errors import LifecycleError
-from lifecycle.image import REFERENCE, to_release
+from lifecycle.image import REFERENCE
 from lifecycle.plan import read_plan
-from lifecycle.versions import CHAMPION, list_numbers, read_aliases, read_version
+from lifecycle.versions import CHALLENGER, CHAMPION, find_number, list_numbers, read_aliases, read_version
 
 FOLDER = "_deliveries"  # no model can be called so
 STEPS = ("train", "image", "build", "rollout")  # each leaves its exit code in a file of its name
@@ -64,7 +64,8 @@ def _model(store: Store, model: str, commit: str | None) -> dict[str, Any]:
     """Return what became of a model: the version to be released, the one that answers, and what was made for them."""
     if not list_numbers(store, model):
         return {"version": None, "champion": None, "outcome": "no version is published"}
-    number, champion = to_release(store, model), read_aliases(store, model).get(CHAMPION)
+    aliases = read_aliases(store, model)
+    number, champion = aliases.get(CHALLENGER) or find_number(store, model, None), aliases.get(CHAMPION)
     reference = IMAGES / model / REFERENCE
     made_of = read_version(store, model, number).manifest.git_commit or ""
     verdicts = sorted(entry.key for entry in store.list(f"{model}/{number}/rollouts/") if entry.key.endswith(".json"))

@@ -14,7 +14,7 @@ can refuse a candidate:
 How rarely an equally good candidate is refused was measured, see docs/models.md and tests/test_gate.py.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -24,10 +24,10 @@ from threadpoolctl import threadpool_limits
 
 from function.store import FileStore
 from lifecycle import leaks
-from lifecycle.decision import IN_WORDS, Cost, Decision, Difference, Opponent, describe_verdict
+from lifecycle.decision import IN_WORDS, OTHERS, Cost, Decision, Difference, Opponent, describe_verdict, worst_slices
 from lifecycle.errors import GateRefused
 from lifecycle.metrics import METRICS, SMALLEST_SLICE, Outcome, measure, slices
-from lifecycle.opponents import LeftOut, Opposing, Question, ask_champion, constant, medians, refresh
+from lifecycle.opponents import LeftOut, Opposing, Question, ask_champion, constant, halves, medians, refresh
 from lifecycle.packaging import Candidate, Fitted
 from lifecycle.recipe import Acceptance, Recipe
 from lifecycle.resampling import Weighted, on_rows, values, weighted
@@ -88,12 +88,18 @@ def judge(
         remarks.append(f"{len(question.rows)} of {len(fitted.test)} held-out rows, drawn at random, were compared.")
     acceptance = candidate.recipe.acceptance if candidate.recipe else None
     found, unmeasured = find_differences(question, ours, opponents, acceptance)
+    if fitted.trained_here:
+        try:
+            found += _halved(question, ours)
+        except LeftOut as reason:
+            left_out["half"] = f"{reason}."
     rests_on, leaking = _leaks(candidate, fitted)
+    known = acceptance.known if acceptance else ()
     reasons = [
         *_worse(found),
         *_no_better(found),
-        *_implausible(found, _deciding(candidate.signature.task, ours), rests_on),
-        *_leaking(leaking, acceptance.known if acceptance else ()),
+        *_implausible(found, _deciding(candidate.signature.task, ours), list(rests_on)[:3], known),
+        *_leaking(leaking, known),
         *_costly(costs, candidate.recipe),
     ]
     return Decision(
@@ -151,6 +157,17 @@ def _opponents(
         except LeftOut as reason:
             left_out[name] = f"{reason}."
     return opponents, left_out
+
+
+def _halved(question: Question, ours: list[Outcome]) -> list[Difference]:
+    """Return what half of the training rows, and their labels, tell of the other half and of the held-out rows."""
+    half, rest, answers = halves(question)
+    on_rest = _differences(list(_against_constant(rest, answers, constant(rest))), len(rest.rows))
+    task, metric = question.signature.task, _deciding(question.signature.task, ours)
+    measures = weighted(metric, ours), weighted(metric, half.outcomes)
+    tolerated = _tolerated(metric, task, half, constant(question))
+    pair = _Pair(metric, "", "half", len(question.rows), True, tolerated, measures)
+    return [one.model_copy(update={"halves": True}) for one in on_rest] + _differences([pair], len(question.rows))
 
 
 def _pairs(
@@ -281,8 +298,8 @@ def _difference(pair: _Pair, both: tuple[float, float], drawn: np.ndarray, level
 
 
 def _worse(found: Sequence[Difference]) -> Iterator[str]:
-    losing = [one for one in found if one.worse and one.against != "constant"]
-    for one in losing:
+    losing = [one for one in found if one.worse and one.against in OTHERS]
+    for one in [*(one for one in losing if not one.slice), *worst_slices(losing)]:
         yield f"Worse than {IN_WORDS[one.against]} by {one.line()}; a loss of {one.tolerated:.4f} is let pass."
     against = {one.against for one in losing}
     if against == {"champion"} and any(one.against == "refreshed" for one in found):
@@ -292,24 +309,32 @@ def _worse(found: Sequence[Difference]) -> Iterator[str]:
 
 
 def _no_better(found: Sequence[Difference]) -> Iterator[str]:
-    tried = [one for one in found if one.against == "constant"]
-    if tried and all(one.worse for one in tried):
-        why = "are labels mixed up, or are the held-out rows too few to tell?"
-        yield f"No better than a constant by {' nor by '.join(one.line() for one in tried)}: {why}"
-
-
-def _implausible(found: Sequence[Difference], metric: str, rests_on: Mapping[str, float]) -> Iterator[str]:
-    """Yield where so much less is wrong than before that a leak is likelier than progress."""
+    constants = [one for one in found if one.against == "constant"]
+    for tried in ([one for one in constants if not one.halves], [one for one in constants if one.halves]):
+        if tried and all(one.worse for one in tried):
+            why = "are labels mixed up, or are the rows too few to tell?"
+            yield f"No better than a constant by {' nor by '.join(one.line() for one in tried)}: {why}"
     for one in found:
-        if one.against == "constant" or one.slice or one.metric != metric:
+        if one.against == "half" and one.worse:
+            why = "does fit() get rows and labels that belong together?"
+            yield f"Worse than {IN_WORDS['half']} by {one.line()}: {why}"
+
+
+def _implausible(
+    found: Sequence[Difference], metric: str, rests_on: Sequence[str], known: Sequence[str]
+) -> Iterator[str]:
+    """Yield where so much less is wrong than before that a leak is likelier than progress.
+
+    What rests most on a column that is known beforehand is better because of it.
+    """
+    for one in found if rests_on[0] not in known else ():
+        if one.against not in OTHERS or one.slice or one.metric != metric:
             continue
         wrong = one.opponent if metric in LOWER else 1 - one.opponent
-        gain = -one.difference if metric in LOWER else one.difference
-        noise = -gain - one.loss
-        if gain - noise > IMPLAUSIBLE * wrong:
-            most = ", ".join(list(rests_on)[:3])
+        gained = -one.high if metric in LOWER else one.low
+        if gained > IMPLAUSIBLE * wrong:
             what = f"takes away more than {IMPLAUSIBLE:.0%} of what it was wrong by: is a column known too late?"
-            yield f"Too good beside {IN_WORDS[one.against]}: {one.line()} {what} It rests on {most}."
+            yield f"Too good beside {IN_WORDS[one.against]}: {one.line()} {what} It rests on {', '.join(rests_on)}."
 
 
 def _leaks(candidate: Candidate, fitted: Fitted) -> tuple[dict[str, float], list[leaks.Leak]]:

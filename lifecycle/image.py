@@ -14,8 +14,9 @@ from function.store import Store
 from lifecycle.environment import ROOT, Environment
 from lifecycle.errors import Missing, NotReleasable
 from lifecycle.pinning import bake, is_baked, pin_of, write_pin
+from lifecycle.rollout.chosen import to_release
 from lifecycle.rollout.images import CODE, NOT_CODE, find_image, tag_of
-from lifecycle.versions import CHALLENGER, CHAMPION, Version, find_number, list_numbers, read_aliases, read_version
+from lifecycle.versions import Version, list_numbers
 
 APP, REFERENCE = "app", "reference"
 
@@ -47,7 +48,7 @@ def prepare(store: Store, environment: Environment, model: str, out: Path, crede
     shutil.rmtree(folder, ignore_errors=True)  # what an earlier run left may be another version's
     if not list_numbers(store, model):
         return None
-    version = read_version(store, model, to_release(store, model))
+    version = to_release(store, model)
     number, tag = version.manifest.version, tag_of(version.manifest.version, pin_of(version))
     reference = f"{environment.images(model)}:{tag}"
     try:
@@ -56,13 +57,6 @@ def prepare(store: Store, environment: Environment, model: str, out: Path, crede
         _write(store, version, folder, reference)
         return Prepared(model, number, reference, folder)
     return Prepared(model, number, reference, None)
-
-
-def to_release(store: Store, model: str) -> int:
-    """Return the number of the version that is to be released: the challenger, else the champion, else the newest."""
-    aliases = read_aliases(store, model)
-    wanted = next((alias for alias in (CHALLENGER, CHAMPION) if alias in aliases), None)
-    return find_number(store, model, wanted)
 
 
 def _write(store: Store, version: Version, folder: Path, reference: str) -> None:

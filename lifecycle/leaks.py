@@ -28,6 +28,7 @@ ALONE = {"classification": 0.5, "regression": 0.9}
 TOGETHER = {"classification": 0.7, "regression": 0.95}
 LEAVES, FEWEST = 32, 5  # of a tree; a leaf of fewer rows, or a value that fewer rows have, is chance
 PAIRED = 8  # columns that are tried in pairs: those on which the answers rest most
+LARGEST = 1e18  # trees hold float32, and sums of two columns are squared
 CELLS = 2_000_000  # rows times columns that are looked at; more rows than that add time, and no certainty
 SHUFFLED_CELLS, FEWEST_SHUFFLED, MOST_SHUFFLED = 50_000, 50, 1_000  # of these the candidate itself is asked
 BLOCK_CELLS = 2_000_000  # at once
@@ -148,8 +149,7 @@ def _coded(frames: Frames, name: str) -> tuple[np.ndarray, np.ndarray]:
 def _numbers(column: pd.Series) -> np.ndarray:
     if pd.api.types.is_datetime64_any_dtype(column):
         column = column.astype("int64").where(column.notna(), np.nan)
-    largest = np.finfo(np.float32).max / 2  # trees hold float32
-    return np.asarray(np.clip(column.to_numpy(dtype=float, na_value=np.nan), -largest, largest)[:, None])
+    return np.asarray(np.clip(column.to_numpy(dtype=float, na_value=np.nan), -LARGEST, LARGEST)[:, None])
 
 
 def _texts(column: pd.Series) -> pd.Series:
@@ -162,7 +162,7 @@ def _together(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return two coded columns beside each other, and their best sum: a tree cannot see a difference of two columns."""
     train, test = np.hstack([one[0], other[0]]), np.hstack([one[1], other[1]])
-    middle = np.nan_to_num(np.nanmedian(train, axis=0)) if len(train) else 0.0
+    middle = np.array([np.median(there) if (there := one[~np.isnan(one)]).size else 0.0 for one in train.T])
     filled = np.where(np.isnan(train), middle, train)
     mean, spread = filled.mean(axis=0), filled.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)

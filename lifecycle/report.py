@@ -116,7 +116,8 @@ def plan_section(plan: Plan | None) -> Section:
     """Return what Terraform would change."""
     if plan is None:
         return Section("Terraform", "nothing was planned", ["Nothing was planned."])
-    return Section("Terraform", plan.summary, [f"    {line}" for line in plan.text.splitlines()])
+    said = "Compared with Terraform's state; what was changed behind its back shows after the merge."
+    return Section("Terraform", plan.summary, [said, "", *(f"    {line}" for line in plan.text.splitlines())])
 
 
 def _summary(draft: Draft) -> str:

@@ -12,8 +12,8 @@ from function.contract import MANIFEST, Manifest
 from function.store import FileStore, Store, open_store
 from lifecycle.environment import Environment, read_environment
 from lifecycle.google_apis import release_credentials
-from lifecycle.image import to_release
 from lifecycle.pinning import pin_of
+from lifecycle.rollout.chosen import to_release
 from lifecycle.rollout.images import find_image, tag_of
 from lifecycle.versions import CHALLENGER, CHAMPION, list_numbers, move_alias, publish, read_aliases, read_version
 
@@ -62,7 +62,7 @@ def rollout(store: Store, target: Environment, arguments: Sequence[str]) -> int:
     for name in named or sorted(target.models):
         if not list_numbers(store, name):
             continue
-        number = to_release(store, name)
+        number = to_release(store, name).manifest.version
         if read_aliases(store, name).get(CHAMPION) == number:
             print(f"{name}: nothing to do")
             continue

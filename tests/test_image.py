@@ -1,7 +1,9 @@
 """Folders that images are made of: what is in them, which are needed, and what becomes of one on the local cloud."""
 
 import json
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from function.store import FileStore, Store, open_store
 from lifecycle.environment import Environment
 from lifecycle.errors import Missing
 from lifecycle.google_apis import release_credentials
-from lifecycle.image import Prepared, check_served, prepare, to_release
+from lifecycle.image import Prepared, check_served, prepare
 from lifecycle.pinning import pin_of
+from lifecycle.rollout.chosen import to_release
 from lifecycle.rollout.images import tag_of
 from lifecycle.versions import move_alias, read_version
 from tests.cloud import CloudDouble
@@ -123,11 +126,11 @@ def test_the_challenger_goes_before_the_champion(store: Store, published: FileSt
     """What was published to be released goes first; the champion may need an image of new code."""
     for number in (2, 3):
         give(store, published, "toy", number)
-    assert to_release(store, "toy") == 3
+    assert to_release(store, "toy").manifest.version == 3
     move_alias(store, "toy", "champion", 1)
-    assert to_release(store, "toy") == 1
+    assert to_release(store, "toy").manifest.version == 1
     move_alias(store, "toy", "challenger", 2)
-    assert to_release(store, "toy") == 2
+    assert to_release(store, "toy").manifest.version == 2
 
 
 def test_a_model_that_nobody_serves_is_named() -> None:
@@ -164,6 +167,16 @@ def test_a_built_image_is_not_built_again(
     (again,) = prepared(store, tmp_path / "again")
     assert again == made._replace(folder=None)
     assert not (tmp_path / "again").exists()
+
+
+def test_byte_code_survives_the_image(tmp_path: Path) -> None:
+    """Compiled as the buildpack does, with the build's SOURCE_DATE_EPOCH, byte code names no time of its source."""
+    (epoch,) = re.findall(r"^EPOCH := (\d+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    (tmp_path / "main.py").write_text("answer = 42\n")
+    command = [sys.executable, "-m", "compileall", "-f", "-q", "."]
+    subprocess.run(command, cwd=tmp_path, env={"SOURCE_DATE_EPOCH": epoch}, check=True, timeout=60)
+    (compiled,) = (tmp_path / "__pycache__").iterdir()
+    assert compiled.read_bytes()[4] == 3  # by hash, and checked
 
 
 def test_one_that_cannot_be_built_does_not_hold_up_another(

@@ -42,7 +42,7 @@ def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 def unrehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the processes that try the artifact, which test_rehearsal.py is about."""
     monkeypatch.setattr(training, "rehearse_unpickling", lambda _: {})
-    monkeypatch.setattr(training, "rehearse_load", lambda *_: {"parts_ms": {}})
+    monkeypatch.setattr(training, "rehearse_load", lambda *_: {"parts_ms": {}, "one_row_ms": 0.1})
 
 
 def packaged(
@@ -167,7 +167,7 @@ SHAPES = {
 def test_pipelines_of_every_shape_are_packaged(case: str, tmp_path: Path, unrehearsed: None) -> None:
     """Bare estimators, no feature names, several outputs, an unknown target: each is described as it is."""
     fit, targets, outputs, form = SHAPES[case]
-    frame = TOYS["several-numbers"]().frame.assign(label=lambda f: f.age > 50)
+    frame = TOYS["several-numbers"]().frame.assign(label=lambda f: f.age > 50, income=lambda f: f.income + f.age)
     kept = [*dict.fromkeys(["age", *targets])]
     found = manifest_of(packaged(tmp_path, fit(frame), frame[kept], *targets))
     assert [output.name for output in found.signature.outputs] == outputs
@@ -180,7 +180,7 @@ def test_pipelines_of_every_shape_are_packaged(case: str, tmp_path: Path, unrehe
 
 def test_a_number_in_a_column_is_measured_like_a_number(tmp_path: Path, unrehearsed: None) -> None:
     """A regression fitted on a frame of one target gives lists of one, and its error is still that of each row."""
-    frame = TOYS["regression"]().frame
+    frame = TOYS["regression"]().frame.assign(income=lambda f: f.income + f.age)
     pipeline = LinearRegression().fit(frame[["age"]], frame[["income"]])
     found = manifest_of(packaged(tmp_path, pipeline, frame, "income"))
     errors = (pipeline.predict(frame[["age"]])[:, 0] - frame.income).abs()

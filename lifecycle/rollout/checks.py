@@ -51,9 +51,9 @@ class Slice(Kept):
     def text(self) -> str:
         """Return it in words."""
         if self.value is not None:
-            return f"{self.column} is {self.value}"
-        low = "" if self.above is None else f"above {self.above:.6g}"
-        high = "" if self.upto is None else f"at most {self.upto:.6g}"
+            return f"{self.column} is {_label_text(self.value)}"
+        low = "" if self.above is None else f"above {self.above:.12g}"
+        high = "" if self.upto is None else f"at most {self.upto:.12g}"
         return f"{self.column} is {' and '.join(part for part in (low, high) if part)}"
 
     def holds(self, value: Label | None) -> bool:
@@ -121,14 +121,15 @@ def make_checks(
         ],
     }
     checks = _checks(_shared_out(kinds), rollout, slower=rollout.slower, allowance_ms=serving.latency_ms * GOAL_SHARE)
-    return checks.model_copy(update={"left_out": tuple(_left_out(before, slices, checks))})
+    return checks.model_copy(update={"left_out": tuple(_left_out(signature, before, slices, checks))})
 
 
 def make_goals(rollout: Rollout, serving: Serving) -> Checks:
     """Return what is asked of a first release, which has nothing beside it: the goals that its alerts will watch."""
     errors = Check(name="errors", asked="errors", weight=0.5, goal=1 - serving.availability)
     slow = 1 - serving.latency_goal
-    latency = Check(name=_above(serving.latency_ms), asked="latency", weight=0.5, goal=slow, cut=serving.latency_ms)
+    name = f"latency above {serving.latency_ms:g} ms"
+    latency = Check(name=name, asked="latency", weight=0.5, goal=slow, cut=serving.latency_ms)
     checks = _checks((errors, latency), rollout, slower=1, allowance_ms=0)
     alone = "there is no stable revision: errors and latency are held to the goals of model.yaml"
     return checks.model_copy(update={"compared": False, "left_out": (alone,)})
@@ -160,12 +161,21 @@ def _latency(before: Sequence[Answer], serving: Serving) -> Iterator[Check]:
     cuts = np.quantile(values, QUANTILES) if values else [serving.latency_ms / part for part in GOAL_PARTS]
     tails = np.quantile(values, TAILS) if values else [serving.latency_ms]
     yield Check(name="latency", asked="latency", weight=2, cuts=tuple(np.unique(cuts).tolist()))
-    for cut in np.unique(tails).tolist():
-        yield Check(name=_above(cut), asked="latency", weight=1, cut=cut)
+    for text, cut in _told_apart(tails):
+        yield Check(name=f"latency above {text} ms", asked="latency", weight=1, cut=cut)
 
 
-def _above(cut: float) -> str:
-    return f"latency above {cut:.3g} ms"
+def _told_apart(cuts: Sequence[float] | np.ndarray) -> list[tuple[str, float]]:
+    """Return different numbers, each with a text of as few digits as tell them apart: a check is known by its name."""
+    different = np.unique(cuts).tolist()
+    digits = next(
+        digits for digits in range(3, 18) if len({f"{cut:.{digits}g}" for cut in different}) == len(different)
+    )
+    return [(f"{cut:.{digits}g}", cut) for cut in different]
+
+
+def _label_text(label: Label) -> str:
+    return repr(label) if isinstance(label, str) else str(label)
 
 
 def _predictions(
@@ -205,7 +215,7 @@ def _classes(
     ranked = sorted(classes, key=lambda label: (-seen[label], -named.get(category_key(label), 0)))
     most = CLASSES_OF_SLICE if where else CLASSES
     for label in classes[1:] if len(classes) == 2 else ranked[:most]:
-        yield repr(label) if isinstance(label, str) else str(label), {"label": label}
+        yield _label_text(label), {"label": label}
 
 
 def _cuts(
@@ -215,8 +225,8 @@ def _cuts(
     summary = reference.targets.get(output.name) if reference else None
     wanted = QUARTILES if where else DECILES
     known = [float(value) for value in values] or list(summary.edges or () if summary else ())
-    for cut in np.unique(np.quantile(known, wanted)).tolist() if known else ():
-        yield f"up to {cut:.6g}", {"cut": cut}
+    for text, cut in _told_apart(np.quantile(known, wanted) if known else []):
+        yield f"up to {text}", {"cut": cut}
 
 
 def _slices(columns: Sequence[str], before: Sequence[Answer]) -> Iterator[Slice]:
@@ -232,8 +242,12 @@ def _slices(columns: Sequence[str], before: Sequence[Answer]) -> Iterator[Slice]
             yield from (Slice(column=column, value=value) for value, count in common if count >= RAREST * len(before))
 
 
-def _left_out(before: Sequence[Answer], columns: Sequence[str], checks: Checks) -> Iterator[str]:
+def _left_out(signature: Signature, before: Sequence[Answer], columns: Sequence[str], checks: Checks) -> Iterator[str]:
     """Yield what is not asked, or not as well as with more answers of the stable."""
+    targets = {check.target for check in checks.checks if check.asked == "predictions"}
+    for target, output in enumerate(signature.outputs):
+        if target not in targets:
+            yield f"predictions of {output.name}: neither answers before nor the training data say where to cut numbers"
     if len(before) < ENOUGH_BEFORE:
         yield (
             f"{len(before)} answers of the stable were found in the hours before, fewer than {ENOUGH_BEFORE}: cut "

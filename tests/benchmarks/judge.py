@@ -94,9 +94,12 @@ WAYS: dict[str, Callable[[Case, float, int, int], Ended]] = {
 @click.command()
 @click.option("--rollouts", type=click.IntRange(1), default=2000, show_default=True, help="Releases of each case.")
 @click.option("--case", "part", default="", help="Only cases whose name holds this.")
-def main(rollouts: int, part: str) -> None:
+@click.option(
+    "--rate", "rates", type=click.Choice(list(RATES)), multiple=True, help="Only so many requests; repeatable."
+)
+def main(rollouts: int, part: str, rates: tuple[str, ...]) -> None:
     """Print how often, how late and after how many requests good and bad versions are rolled back."""
-    tasks = [(way, case, rate) for case, rate in asked_for(part) for way in WAYS]
+    tasks = [(way, case, rate) for case, rate in asked_for(part, rates or tuple(RATES)) for way in WAYS]
     bad = [case for case in CASES if part in case.name and not case.good and not case.after]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         jobs = {task: pool.submit(_run, *task, rollouts, seed) for seed, task in enumerate(tasks)}
@@ -109,11 +112,11 @@ def main(rollouts: int, part: str) -> None:
         click.echo(line)
 
 
-def asked_for(part: str) -> Iterator[tuple[Case, str]]:
+def asked_for(part: str, rates: Sequence[str]) -> Iterator[tuple[Case, str]]:
     """Yield each case with each rate of requests, those beyond the assumptions with two rates alone."""
     for case in (*CASES, *BEYOND):
         if part in case.name:
-            yield from ((case, rate) for rate in RATES if case in CASES or rate in RATES_BEYOND)
+            yield from ((case, rate) for rate in rates if case in CASES or rate in RATES_BEYOND)
 
 
 def report(ended: Results, bought: dict[Case, Ended], rollouts: int) -> Iterator[str]:

@@ -34,7 +34,7 @@ CONFIGURATION = ROOT / "cloudbuild.yaml"
 # Which identity of infra/ each run has.
 IDENTITIES = {"apply": "apply", "deliver": "deliver", "retrain": "deliver", "verify": "verify"}
 # A build of Cloud Build starts from a fresh clone; these are what the last one left here.
-LEFT_OVER = ("build/delivery", "build/images")
+LEFT_OVER = ("build/delivery", "build/draft", "build/images")
 USAGE = "make deliver [ENVIRONMENT=dev] [RUN=deliver|verify|retrain|apply] [MODEL=churn] [SKIP=verify,...] [TIMES=1]"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,6 +63,7 @@ def hold(target: Environment, port: int) -> None:
     folder = work_folder(port)
     log = folder.with_suffix(".log")
     log.parent.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of a cloud that was killed: nobody answers for it
     command = [sys.executable, "-m", "tests.cloud.holder", "--environment", target.name, "--port", str(port)]
     with log.open("w") as out:
         process = subprocess.Popen(
