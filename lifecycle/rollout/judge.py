@@ -342,7 +342,10 @@ def _counted(check: Check, one: Weighed) -> str:
 
 
 def _share(events: int, total: int) -> str:
-    return f"{total:,} ({100 * events / total:.2g} %)" if total else "0"
+    if not total:
+        return "0"
+    percent = 100 * events / total
+    return f"{total:,} ({percent:.0f} %)" if percent >= 10 else f"{total:,} ({percent:.2g} %)"
 
 
 def _one_in(log: float) -> float:

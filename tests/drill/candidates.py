@@ -17,8 +17,8 @@ from lifecycle.recipe import Source, read_source
 
 MODEL = "churn"
 OTHER_SEED = 21
-# A fifth of the customers is told otherwise then. Charges of a month and in total tell nearly the same: a tenth would
-# be, which `rollout.disagreement` and `rollout.shifted` tolerate by default.
+# A fifth of the customers is told otherwise then. With monthly and total charges it would be a tenth, which the
+# defaults of `rollout.disagreement` nearly tolerate.
 SWAPPED = {"monthly_charges": "tenure", "tenure": "monthly_charges"}
 # The proof takes seconds for thousands of rows, and what it proves is not in question here.
 TEST_ROWS = 200

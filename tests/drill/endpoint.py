@@ -17,7 +17,8 @@ from google.cloud import run_v2
 from function.store import open_store
 from lifecycle.environment import Environment, read_environment
 from lifecycle.packaging import Candidate
-from lifecycle.pinning import write_pin
+from lifecycle.pinning import pin_of, write_pin
+from lifecycle.rollout.images import tag_of
 from lifecycle.rollout.lease import LEASE
 from lifecycle.rollout.ledger import FOLDER
 from lifecycle.versions import CHAMPION, Version, move_alias, publish, read_aliases
@@ -91,7 +92,8 @@ class Endpoint:
             with (folder / "function" / "main.py").open("a", encoding="utf-8") as main:
                 main.write(f"\nfrom function.faults import {fault}  # noqa\n")
         name, number = self.place.images(candidates.MODEL), version.manifest.version
-        digest = self.cloud.images.push(folder, name, (f"v{number}-{fault.replace('_', '-') or 'good'}",))
+        tag = f"v{number}-{fault.replace('_', '-')}" if fault else tag_of(number, pin_of(version))
+        digest = self.cloud.images.push(folder, name, (tag,))
         return Release(number, f"{name}@{digest}")
 
     def callers(self, rate: float, instances: int = 1) -> Load:

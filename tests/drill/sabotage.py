@@ -86,7 +86,12 @@ CASES: dict[str, Case] = {
     "swapped": Case(
         "two columns swapped", of_version(candidates.swapped), _by(Refusal.REPLAY, Refusal.PREDICTIONS), 0.5
     ),
+    # To take so much memory takes time, too, which may show before it is used up.
     "leak": Case(
-        "leaks memory until it is killed", of_image("leak"), _by(Refusal.EXITS, Refusal.ERRORS), 0.5, memory_mib=512
+        "leaks memory until it is killed",
+        of_image("leak"),
+        _by(Refusal.EXITS, Refusal.ERRORS, Refusal.LATENCY),
+        0.5,
+        memory_mib=512,
     ),
 }
