@@ -22,10 +22,10 @@ IMPORTS = re.compile(
 FOR_TYPES = re.compile(r"^if TYPE_CHECKING:.*\n(?:[ \t]+.*\n|\n)*", re.MULTILINE)
 PINNED = re.compile(r"^([A-Za-z0-9._-]+==[^\s;\\]+)", re.MULTILINE)
 IN_WORDS = {
-    "folder": "the model's folder",
-    "code": "the code that makes versions",
-    "libraries": "the locked libraries",
-    "data": "the data",
+    "folder": "the model's folder changed",
+    "code": "the code that makes versions changed",
+    "libraries": "the locked libraries changed",
+    "data": "the data changed",
 }
 
 
@@ -33,7 +33,7 @@ def find_sources(name: str, models: Path = MODELS) -> Sources:
     """Return the digests of all that makes a version of a model, but its data."""
     folder = models / name
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_passing(path.relative_to(folder)))
-    return Sources(folder=_digest(folder, files), code=_code(ROOT), libraries=_libraries(LOCK))
+    return Sources(folder=_digest(folder, files), code=code_digest(ROOT), libraries=_libraries(LOCK))
 
 
 def find_changes(manifest: Manifest, sources: Sources, data_sha256: str) -> list[str]:
@@ -45,7 +45,7 @@ def find_changes(manifest: Manifest, sources: Sources, data_sha256: str) -> list
     return [text for key, text in IN_WORDS.items() if before[key] != now[key]]
 
 
-def modules_that_make(root: Path = ROOT) -> list[Path]:
+def modules_that_make(root: Path) -> list[Path]:
     """Return the modules of lifecycle/ and function/ that take part in making a version."""
     found: dict[Path, None] = {}
     waiting = [path for name in MAKERS for path in _files(root, name)]
@@ -58,7 +58,8 @@ def modules_that_make(root: Path = ROOT) -> list[Path]:
 
 
 @functools.cache
-def _code(root: Path) -> str:
+def code_digest(root: Path = ROOT) -> str:
+    """Return the digest of the code that makes versions."""
     return _digest(root, modules_that_make(root))
 
 

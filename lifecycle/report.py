@@ -97,7 +97,7 @@ def write_report(sections: Sequence[Section], title: str = TITLE) -> str:
 
 def model_section(draft: Draft) -> Section:
     """Return what would become of a model, with the figures to judge it by."""
-    lines = [f"Made anew because of {' and '.join(draft.changed)}."] if draft.changed else []
+    lines = [f"Made anew: {' and '.join(draft.changed)}."] if draft.changed else []
     if draft.stays is not None:
         text = "neither its folder, its data, the code that makes versions nor the locked libraries changed"
         return Section(draft.model, f"version {draft.stays} stays", [f"Version {draft.stays} stays: {text}."])

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 from function.contract import Manifest, Pin
 from function.store import FileStore
-from lifecycle import metrics, training
+from lifecycle import environment, metrics, recipe, training
 from lifecycle.cli import cli, main
 from tests.server import ROOT
 from tests.test_data_checks import TRAIN
@@ -479,6 +479,70 @@ def test_without_its_packages_the_command_says_which_python(tmp_path: Path) -> N
     assert "has no module click" in done.stderr
     assert "Use .venv/bin/python" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_only_what_changed_is_trained_and_the_others_go_on(models: Path, run: Run) -> None:
+    """Of several models each is said to be made, to stay or to fail; the code is the first failure's."""
+    (trainable(models) / "fitted").touch()  # what fit() leaves behind would be a change of the folder
+    done = run("train", "tiny", "--changed", "--json")
+    assert (done.code, done.json["stays"], done.json["changed"]) == (0, False, ["there is no version yet"])
+    write_model(models, "broken", train="import nosuch")
+    write_model(models, "worse", train="def load(): return 1\n\n\ndef fit(train): pass\n")
+    done = run("train", "broken", "tiny", "worse", "nosuch", "--changed", "--json")
+    assert done.code == 6
+    broken, tiny, worse, nosuch = done.json
+    assert (broken["model"], broken["exit_code"], worse["exit_code"], nosuch["exit_code"]) == ("broken", 6, 6, 5)
+    assert "cannot be imported" in broken["error"]["reasons"][0]
+    assert (tiny["model"], tiny["version"], tiny["stays"]) == ("tiny", 1, True)
+    told = run("train", "broken", "tiny", "--changed")
+    assert told.code == 6
+    assert "broken: models/broken cannot be used yet:" in told.err
+    text = "tiny version 1 stays: neither its folder, its data, the code that makes versions nor the locked libraries"
+    assert told.out == f"{text} changed\n"
+    assert run("versions", "tiny", "--json").json[0]["aliases"] == ["challenger"]
+
+
+def test_without_names_every_model_of_the_environment_is_meant(
+    models: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment's file names the models; one that was packaged by hand has nothing to train."""
+    trainable(models)
+    lines = [f'{name} = "x"' for name in ("project", "region", "prefix", "model_bucket")]
+    (tmp_path / "dev.tfvars").write_text("\n".join([*lines, "models = { tiny = {}, toy = {} }"]))
+    read = functools.partial(environment.read_environment, folder=tmp_path)
+    monkeypatch.setattr(environment, "read_environment", read)
+    monkeypatch.setattr(recipe, "MODELS", models)
+    done = run("train", "--changed", "--json")
+    assert (done.code, [row["model"] for row in done.json]) == (0, ["tiny"])
+    assert "toy has no models/toy/train.py" in done.err
+    done = run("train", "--changed", "--environment", "nowhere", "--json")
+    assert (done.code, "the environments are: dev." in done.json["error"]["message"]) == (5, True)
+    assert run("train").code == 2
+    assert run("train", "tiny", "--accept", " ").code == 2
+
+
+def test_a_draft_becomes_a_report_and_nothing_else(models: Path, run: Run, stored: Path, tmp_path: Path) -> None:
+    """For a pull request: what would be is written into a folder, refusals too, and the store stays as it was."""
+    trainable(models)
+    write_model(models, "broken", train="import nosuch")
+    before = sorted(stored.rglob("*"))
+    drafts = tmp_path / "drafts"
+    done = run("train", "tiny", "broken", "--draft", drafts)
+    assert done.code == 6
+    assert f"tiny version 1 is drafted in {drafts.as_uri()}/store" in done.out
+    assert sorted(stored.rglob("*")) == before
+    assert run("train", "tiny", "--changed", "--draft", drafts, "--json").json["stays"] is False
+    done = run("report", "--draft", drafts, "--out", tmp_path / "report.md")
+    assert done.out == f"{tmp_path}/report.md says what would become of broken, tiny\n"
+    text = (tmp_path / "report.md").read_text()
+    assert "| tiny | a first version |" in text
+    assert "Made anew: there is no version yet." in text
+    assert "models/broken/train.py:1 cannot be imported" in text
+    done = run("report", "tiny", "--draft", drafts, "--out", tmp_path / "report.md", "--json")
+    assert [draft["model"] for draft in done.json["drafts"]] == ["tiny"]
+    assert run("report", "other", "--draft", drafts, "--out", tmp_path / "report.md").code == 5
+    assert run("report", "--draft", drafts, "--out", drafts).code == 2
+    assert run("report", "--draft", drafts, "--out", tmp_path / "no/where.md").code == 1
 
 
 SERVES = {

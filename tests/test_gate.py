@@ -25,7 +25,7 @@ from tests.conftest import Trained
 from tests.gate_study import study
 from tests.test_cli import Ran
 from tests.test_models import MODELS
-from tests.test_recipe import RECIPE, write_model
+from tests.tiny import Tiny
 
 # What model.yaml says is not what is tried here: limits that nothing misses.
 LOOSE = {r"min: [\d.]+": "min: 0", r"max: 0\.16": "max: 1", r"gap: .*": "gap: {metric: roc_auc, max: 1}"}
@@ -184,65 +184,9 @@ def test_what_is_as_good_is_published_with_its_decision(models: Path, run: Run, 
     assert decision.candidate_cost.one_row_ms > 0 < decision.champion_cost.one_row_ms
 
 
-class Tiny:
-    """A model of a moment, and the store that it is trained into; nothing of it is rehearsed in processes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.store = FileStore(folder / "store")
-        self.models = folder / "models"
-        recipe = RECIPE.replace("Yes", "yes").replace("min: 0.5", "min: 0")  # the gate alone is to refuse
-        self.folder = write_model(self.models, "toy", recipe, TINY)
-        self.write()
-
-    def write(self, change: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame, seed: int = 0) -> None:
-        """Write rows of which age tells something, changed; two thirds are trained on."""
-        random = np.random.default_rng(seed)
-        age = random.normal(40, 10, 600)
-        label = np.where(age + random.normal(0, 10, 600) > 40, "yes", "no")
-        city = random.choice(["Bern", "Genf"], 600)
-        change(pd.DataFrame({"age": age, "city": city, "label": label})).to_csv(self.folder / "rows.csv", index=False)
-
-    def train(self, **wishes: Any) -> training.Made:
-        """Train on what was written."""
-        made = training.train(self.store, "toy", lambda _: None, models=self.models, **wishes)
-        assert isinstance(made, training.Made)
-        return made
-
-    def decide(self, **wishes: Any) -> Decision:
-        """Return the decision on what was written, be it a refusal."""
-        try:
-            decision = self.train(**wishes).decision
-        except GateRefused as error:
-            return Decision.model_validate(error.decision)
-        assert decision is not None
-        return decision
-
-    def edit(self, version: int, change: Callable[[dict[str, Any]], Any]) -> None:
-        """Change a version's manifest."""
-        file = Path(self.store.url.removeprefix("file://")) / f"toy/{version}/manifest.json"
-        content = json.loads(file.read_text())
-        change(content)
-        file.write_text(json.dumps(content))
-
-
-TINY = """
-from pathlib import Path
-import pandas as pd
-from sklearn.linear_model import LogisticRegression
-from lifecycle import Data
-
-def load():
-    frame = pd.read_csv(Path(__file__).parent / "rows.csv")
-    return Data(train=frame[:400], test=frame[400:], target=frame.columns[-1])
-
-def fit(train):
-    return LogisticRegression().fit(train[["age"]], train[train.columns[-1]])
-"""
-
-
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tiny:
-    """Return a model of a moment."""
+    """Return a model of a moment, of which nothing is rehearsed in processes."""
     monkeypatch.setattr(training, "rehearse_load", lambda *_: {"parts_ms": {"load": 1.0}, "one_row_ms": 0.1})
     monkeypatch.setattr(training, "rehearse_rows", lambda *_: [0.1, 0.1])
     return Tiny(tmp_path)
