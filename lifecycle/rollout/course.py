@@ -154,7 +154,9 @@ class Course:
     def _take_up(self, state: State) -> Kept:
         """Return what an earlier run left of this release, as far as Cloud Run confirms it, or a beginning."""
         now = _now()
-        fresh = Kept(rollout=new_id(), image=self._wanted.image, stable=state.main, started_at=now, since=now)
+        # Another release that was killed may have left its candidate with more of the traffic than the stable revision.
+        stable = (state.tagged(STABLE) if state.tagged(CANDIDATE) else "") or state.main
+        fresh = Kept(rollout=new_id(), image=self._wanted.image, stable=stable, started_at=now, since=now)
         left = Kept.model_validate(self._lease.state) if self._lease.state else fresh
         # One that was killed between its last step and its last word has made the candidate the stable revision.
         candidate = state.tagged(CANDIDATE) or (left.candidate if state.main == left.candidate else "")
@@ -163,7 +165,8 @@ class Course:
         if left.candidate != candidate:
             note = "an earlier run brought the candidate here, and what it saw is not known"
             left = fresh.model_copy(update={"candidate": candidate, "notes": (note,)})
-        stable = state.tagged(PREVIOUS if state.main == candidate else STABLE) or state.main
+        others = [name for name in (state.tagged(STABLE), state.tagged(PREVIOUS)) if name not in ("", candidate)]
+        stable = others[0] if others else state.main
         return left.model_copy(update={"percent": state.percent(candidate), "stable": stable})
 
     def _is_wanted(self, revision: Revision) -> bool:
