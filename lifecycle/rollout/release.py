@@ -76,7 +76,7 @@ def roll_out(
             if not lease.state and _answers_everything(endpoint, image, version):
                 _settle(place, version)
                 return None
-            goes_on = bool(lease.state) and lease.state.get("image") == image
+            goes_on = lease.state is not None and lease.state.get("image") == image
             if not options.again and not goes_on:
                 _check_not_refused(place, version, options.image or "")
             with Reads(place.environment.project, place.credentials) as reads:
