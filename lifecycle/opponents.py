@@ -132,8 +132,8 @@ def halves(question: Question) -> tuple[Opposing, Question, list[Outcome]]:
 
     Returns its answers on the held-out rows, and on the other half as a question of its own. Whether labels belong to
     their rows shows there, and not on held-out rows: what a model of mixed-up labels answers is no noise but some
-    function of the columns, and columns that tell much make most functions of them seem to know something. Of ten
-    churn models with mixed labels one had a roc_auc of 0.62 on held-out rows, six standard errors above 0.5. A half's
+    function of the columns, and columns that tell much make most functions of them seem to know something. Of twelve
+    churn models with mixed labels one had a roc_auc of 0.62 on held-out rows, eight standard errors above 0.5. A half's
     labels, where they are mixed up, have nothing to do with what a model of the other half says.
     """
     train = question.fitted.train

@@ -56,6 +56,8 @@ def _accuracy(outcome: "Outcome") -> Weighted:
 
 
 def _brier(outcome: "Outcome") -> Weighted:
+    if outcome.positive is None:
+        raise ValueError("it is for two classes")
     return _mean((outcome.chance - outcome.is_true) ** 2)
 
 
@@ -169,6 +171,8 @@ def _area(is_true: np.ndarray, scores: np.ndarray) -> Weighted:
 
 
 def _average_precision(outcome: "Outcome") -> Weighted:
+    if outcome.positive is None:
+        raise ValueError("it is for two classes")
     order = np.argsort(-outcome.chance, kind="stable")
     starts = _starts(outcome.chance[order])
     positive = outcome.is_true[order].astype(float)

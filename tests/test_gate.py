@@ -20,12 +20,15 @@ from lifecycle import training
 from lifecycle.cli import main
 from lifecycle.decision import Cost, Decision
 from lifecycle.errors import GateRefused
-from lifecycle.gate import Costs
+from lifecycle.gate import Costs, judge
+from lifecycle.packaging import Fitted, assemble
+from lifecycle.versions import publish
 from tests.conftest import Trained
 from tests.gate_study import study
 from tests.test_cli import Ran
 from tests.test_models import MODELS
 from tests.tiny import Tiny
+from tests.toys import TOYS
 
 # What model.yaml says is not what is tried here: limits that nothing misses.
 LOOSE = {r"min: [\d.]+": "min: 0", r"max: 0\.16": "max: 1", r"gap: .*": "gap: {metric: roc_auc, max: 1}"}
@@ -394,6 +397,22 @@ def test_numbers_are_held_against_the_mean_and_the_median(tiny: Tiny) -> None:
     }
     tiny.write(lambda frame: frame.assign(label=noise))
     assert any(reason.startswith("No better than a constant by rmse") for reason in tiny.decide().reasons)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_every_shape_of_model_is_judged(name: str, tmp_path: Path) -> None:
+    """Numbers, classes, several targets, texts, records: each is compared with itself as its champion, and as good."""
+    toy, shelf = TOYS[name](), FileStore(tmp_path)
+    fitted = Fitted(name, toy.pipeline, toy.frame, toy.frame.copy(), toy.targets, measured=True, trained_here=True)
+    candidate = assemble(fitted, None, str, lambda _: None)
+    champion = publish(shelf, name, candidate)
+    decision = judge(candidate, fitted, champion, shelf, Costs(Cost(loaded_bytes=1)), "toys need not be good")
+    assert decision.left_out == {}
+    beside = [one for one in decision.differences if one.against == "champion"]
+    assert {one.difference for one in beside} == {0}
+    assert {"calibration"} < {one.metric for one in beside} or "predict_proba" not in candidate.signature.methods
+    assert not [one for one in decision.differences if one.worse and one.against in ("champion", "refreshed")]
+    assert {feature.name for feature in candidate.signature.features} >= set(decision.rests_on)
 
 
 @pytest.mark.long
