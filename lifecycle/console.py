@@ -13,7 +13,9 @@ from lifecycle.errors import GateRefused, LifecycleError
 
 Say = Callable[[str], None]
 
-_out = Console(highlight=False, soft_wrap=True, emoji=False)
+WIDE = 400  # columns: where no terminal is, lines are whole
+
+_out = Console(highlight=False, soft_wrap=True, emoji=False, width=None if sys.stdout.isatty() else WIDE)
 _progress = Console(stderr=True, highlight=False, emoji=False)
 
 

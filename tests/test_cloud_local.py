@@ -295,9 +295,10 @@ def is_alive(process: int) -> bool:
 
 
 INTERRUPTED = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from tests.cloud.cloudbuild import local
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts tests in the background has it ignored
 build = {"steps": [{"id": "a", "script": "echo $$ > parent; sleep 600 & echo $! > child; mv child there; wait"}]}
 local.run(build, {}, Path(sys.argv[1]), dict(os.environ), print)
 """
