@@ -43,10 +43,9 @@ class Place(NamedTuple):
 def cli() -> None:
     """From training to traffic.
 
-    Exit codes: 0 done, 2 unreadable command line, 3 a limit is missed or the gate refused, 4 the data was refused, 5 no
-    such model or version, 6 model.yaml or train.py is wrong, 7 the artifact was refused, 8 the store failed,
-    9 verification failed, 10 a release was refused or rolled back, 11 Google's APIs failed, 12 somebody else releases,
-    13 nothing to release.
+    Exit codes: 0 done, 2 unreadable command line, 3 a limit is missed, 4 the data was refused, 5 no such model or
+    version, 6 model.yaml or train.py is wrong, 7 the artifact was refused, 8 the store failed, 9 verification failed,
+    10 a release was refused or rolled back, 11 Google's APIs failed, 12 somebody else releases, 13 nothing to release.
     """
 
 
