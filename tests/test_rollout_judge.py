@@ -233,18 +233,19 @@ def test_many_releases_are_weighed_and_decided_as_one() -> None:
     """Arrays of releases, with which the judge is measured, go the very way that one release goes."""
     checks = asked(["region"])
     releases = [some_looks(4)[first:] + some_looks(4)[:first] for first in range(4)]
-    growth = np.full((4, len(checks.checks), len(sequential.FACTORS)), sequential.START)
+    growth = np.tile(judge.start(checks), (4, 1, 1))
     for number in range(4):
         tallies = [judge.tally(checks, looks[number]) for looks in releases]
         events = np.stack([one.events for one in tallies])
         ranked = [np.stack(bins) for bins in zip(*(one.ranked for one in tallies), strict=True)]
-        growth = sequential.carried(growth, judge.ratios(checks, judge.Tally(events, ranked)))
+        growth = judge.carried(checks, growth, judge.Tally(events, ranked))
     singles = [after(checks, *looks) for looks in releases]
     for row, single in zip(growth, singles, strict=True):
         assert row == pytest.approx(np.array([single.weighed[name].growth for name in names(checks)]), rel=1e-9)
     totals = np.array([single.totals for single in singles])
     step = Step(np.array([5, 5, 50, 100]), np.array([1.0, 20.0, 99.0, 0.0]), "held")  # type: ignore[arg-type]
-    verdicts = judge.rule(checks, judge.against(checks, growth), judge.has_enough(checks, totals), step)
+    total, enough = judge.against(checks, growth), judge.has_enough(checks, totals)
+    verdicts = judge.rule(checks, total, judge.is_doubtful(growth), enough, step)
     for verdict, single, percent, minutes in zip(verdicts, singles, step.percent, step.minutes, strict=True):  # type: ignore[call-overload]
         assert decide(checks, single, Step(int(percent), float(minutes), "held")).verdict == verdict
 
@@ -418,7 +419,7 @@ LIMIT = math.log(100)
 
 def evidence(checks: Checks, log: float, totals: Totals) -> Evidence:
     """Return evidence whose sum has this logarithm."""
-    growth = tuple(log + start for start in sequential.START)
+    growth = tuple(log + start for start in sequential.EVENLY)
     return Evidence(totals=totals, weighed={name: Weighed(growth=growth) for name in names(checks)})
 
 

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from scipy.special import gammaln
 from scipy.stats import binom, multinomial, nchypergeom_fisher
 
-from lifecycle.rollout.sequential import FACTORS, ONE_LOOK, START, beyond, carried, compared, evidence, ordered
+from lifecycle.rollout.sequential import (
+    EVENLY,
+    FACTORS,
+    ONE_LOOK,
+    SMALL_FIRST,
+    beyond,
+    carried,
+    compared,
+    evidence,
+    ordered,
+)
 
 MARGINS = [(3, 9, 4), (5, 5, 5), (1, 20, 2), (12, 3, 9), (8, 8, 15)]  # candidate, stable, events in all
 BINS = [((1, 2), (4, 5)), ((2, 3), (3, 1, 4)), ((4, 9), (5, 4, 3, 1)), ((3, 2), (1, 1, 1, 2))]
@@ -92,6 +102,7 @@ def test_one_event_more_of_the_candidate_never_speaks_for_it(
     assert (one(candidate, ours + 1, stable, theirs) >= one(candidate, ours, stable, theirs) - 1e-9).all()
 
 
+FRESH = np.array([EVENLY])
 NOTHING_TOLD = {
     "no-requests": (0, 0, 0, 0),
     "no-events": (50, 0, 900, 0),
@@ -105,8 +116,8 @@ NOTHING_TOLD = {
 def test_a_batch_without_a_choice_says_nothing(batch: tuple[int, int, int, int]) -> None:
     """Where the events could have been on no other side, no evidence moves, to the bit."""
     assert (one(*batch) == 0).all()
-    growth = np.array([START])
-    assert (carried(growth, one(*batch)[None]) == growth).all()
+    growth = FRESH
+    assert (carried(growth, one(*batch)[None], FRESH) == growth).all()
 
 
 def test_huge_counts_are_finite_right_and_take_little_memory() -> None:
@@ -195,12 +206,13 @@ def test_two_bins_are_events_and_the_rest() -> None:
 
 def test_no_look_alone_multiplies_evidence_by_more_than_its_bound() -> None:
     """A thousand errors at once count thirtyfold, and cutting ratios leaves an expectation of at most 1."""
-    shocked = carried(np.array([START]), one(1000, 1000, 9000, 0)[None])
+    shocked = carried(FRESH, one(1000, 1000, 9000, 0)[None], FRESH)
     assert evidence(shocked)[0] <= ONE_LOOK
     assert evidence(shocked)[0] > ONE_LOOK - 0.1
     counts = np.arange(9)
     chances = nchypergeom_fisher.pmf(counts, 160, 8, 30, 1)
-    grown = [np.exp(evidence(carried(np.array([START]), one(8, count, 152, 30 - count)[None])))[0] for count in counts]
+    looks = [one(8, count, 152, 30 - count)[None] for count in counts]
+    grown = [np.exp(evidence(carried(FRESH, look, FRESH)))[0] for look in looks]
     assert chances @ np.array(grown) <= 1 + 1e-9
 
 
@@ -211,11 +223,32 @@ def test_a_fault_that_comes_late_is_found_as_soon_as_an_early_one() -> None:
     def looks_until_found(growth: np.ndarray) -> int:
         looks = 0
         while evidence(growth)[0] < np.log(1000):
-            growth, looks = carried(growth, bad), looks + 1
+            growth, looks = carried(growth, bad, FRESH), looks + 1
         return looks
 
-    day = np.array([START])
+    day = FRESH
     for _ in range(2880):
-        day = carried(day, good)
-    early = looks_until_found(np.array([START]))
+        day = carried(day, good, FRESH)
+    early = looks_until_found(FRESH)
     assert looks_until_found(day) <= early + 5
+
+
+@pytest.mark.parametrize("stakes", [EVENLY, SMALL_FIRST], ids=["evenly", "small-first"])
+def test_what_is_staked_is_one(stakes: tuple[float, ...]) -> None:
+    """All stakes together are one franc, however they are shared out."""
+    assert len(stakes) == len(FACTORS)
+    assert np.exp(stakes).sum() == pytest.approx(1)
+
+
+def test_a_small_difference_is_found_sooner_where_small_ones_have_the_larger_stake() -> None:
+    """Half as many events more, look after look: small factors first need fewer looks, and the other way round."""
+
+    def looks_until_found(stakes: tuple[float, ...], look: np.ndarray) -> int:
+        growth, looks = np.array([stakes]), 0
+        while evidence(growth)[0] < np.log(1000):
+            growth, looks = carried(growth, look, np.array([stakes])), looks + 1
+        return looks
+
+    small, large = one(300, 115, 300, 100)[None], one(15, 1, 285, 0)[None]
+    assert looks_until_found(SMALL_FIRST, small) < looks_until_found(EVENLY, small)
+    assert looks_until_found(SMALL_FIRST, large) >= looks_until_found(EVENLY, large)

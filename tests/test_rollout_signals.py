@@ -19,7 +19,7 @@ from lifecycle.rollout import reads as reading
 from lifecycle.rollout import signals
 from lifecycle.rollout.evidence import Answer, Counts, Look, Unread
 from lifecycle.rollout.reads import Budget, NotRead, Reads
-from lifecycle.rollout.signals import EXITS, Before, Position, Watch, Watched, before
+from lifecycle.rollout.signals import EXITS, Before, Position, Watch, Watched, before, starting
 from lifecycle.versions import Version
 from tests.cloud import CloudDouble
 from tests.cloud.api import api_client
@@ -78,7 +78,7 @@ def since() -> datetime:
 @pytest.fixture
 def watch(reads: Reads, since: datetime) -> Watch:
     """Return a watch that has not looked yet."""
-    return Watch(reads, WATCHED, since)
+    return Watch(reads, WATCHED, starting(since))
 
 
 def origin(revision: str, service: str = SERVICE, region: str = REGION) -> Origin:
@@ -300,6 +300,19 @@ def test_another_process_goes_on(cloud: CloudDouble, reads: Reads, watch: Watch)
     assert again.position.since == watch.position.since
 
 
+def test_a_new_split_begins_anew(cloud: CloudDouble, reads: Reads, watch: Watch) -> None:
+    """What arrived before the traffic was split anew is counted to no step after it, seen or not; the rate is kept."""
+    ask(cloud)
+    counted(watch.look())
+    ask(cloud, status=500, ago=2)
+    split = datetime.now(UTC) - timedelta(seconds=1)
+    ask(cloud, ago=0)
+    look = counted(Watch(reads, WATCHED, starting(split, watch.position)).look())
+    assert (look.since, look.candidate.counts) == (split, Counts(1))
+    position = starting(split, watch.position)
+    assert (position.rate, position.log_is_kept) == (watch.position.rate, watch.position.log_is_kept)
+
+
 FAULTS = {
     "too-many-reads": {"kind": "status", "status": 429},
     "unavailable": {"kind": "status", "status": 503},
@@ -435,7 +448,7 @@ def test_without_request_logs_metrics_count(
 ) -> None:
     """Where request logs, or those of answered requests, are not stored, whole minutes of metrics stand for them."""
     now = datetime.now(UTC).replace(second=30, microsecond=0)
-    watch = Watch(reads, WATCHED, now - timedelta(seconds=45))
+    watch = Watch(reads, WATCHED, starting(now - timedelta(seconds=45)))
     an_hour_before(cloud, now, 40)
     an_hour_before(cloud, now, 2, status=500)
     for status in (200, 200, 500, 422, 429, 403):
@@ -456,7 +469,7 @@ def test_with_request_logs_metrics_are_not_counted(cloud: CloudDouble, reads: Re
     """Where the log holds what metrics counted in the hour before, it is what counts, and metrics are asked once."""
     now = datetime.now(UTC)
     an_hour_before(cloud, now, 40)
-    watch = Watch(reads, WATCHED, now - timedelta(seconds=20))
+    watch = Watch(reads, WATCHED, starting(now - timedelta(seconds=20)))
     ask(cloud, NEW)
     look = counted(watch.look(now))
     assert (look.source, look.candidate.counts) == ("request log", Counts(1))
@@ -514,7 +527,7 @@ def test_real_requests_to_real_revisions(
     candidate = endpoint.deploy(published("binary"), RECORD_KB="32")
     endpoint.split({stable: 50, candidate: 50}, {"candidate": candidate})
     watched = Watched(PROJECT, REGION, SERVICE, candidate, stable, endpoint.tags)
-    watch = Watch(reads, watched, datetime.now(UTC) - timedelta(seconds=30))
+    watch = Watch(reads, watched, starting(datetime.now(UTC) - timedelta(seconds=30)))
     with httpx2.Client(timeout=20) as client:
         for _ in range(20):
             assert client.post(f"{endpoint.url}/predict", json={"instances": [GOOD]}).status_code == 200

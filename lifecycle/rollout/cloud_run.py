@@ -65,7 +65,7 @@ class State(NamedTuple):
     latest_ready: str
     reconciling: bool
     reason: str  # why it is not ready, in Cloud Run's words; empty where it is
-    updated: datetime  # by Cloud Run's clock
+    settled: datetime  # since when it has been so, by Cloud Run's clock
 
     def percent(self, revision: str) -> int:
         """Return what a revision gets of the traffic."""
@@ -299,7 +299,7 @@ def _state(service: run_v2.Service) -> State:
         latest_ready=ready,
         reconciling=service.reconciling,
         reason="" if service.terminal_condition.state == SUCCEEDED else service.terminal_condition.message,
-        updated=service.update_time,
+        settled=max(service.update_time, service.terminal_condition.last_transition_time),
     )
 
 

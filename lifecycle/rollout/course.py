@@ -27,7 +27,7 @@ from lifecycle.rollout.lease import Lease
 from lifecycle.rollout.reads import Reads
 from lifecycle.rollout.refusals import Refusal, Refused
 from lifecycle.rollout.replay import Replayed, joined, judge_replay, read_versions, replay
-from lifecycle.rollout.signals import Before, Position, Recorded, Watch, Watched, before
+from lifecycle.rollout.signals import Before, Position, Recorded, Watch, Watched, before, starting
 from lifecycle.rollout.traffic import Traffic
 from lifecycle.rollout.verdict import Outcome, Step, Verdict, write_verdict
 from lifecycle.rollout.view import Progress, View
@@ -167,7 +167,10 @@ class Course:
             left = fresh.model_copy(update={"candidate": candidate, "notes": (note,)})
         others = [name for name in (state.tagged(STABLE), state.tagged(PREVIOUS)) if name not in ("", candidate)]
         stable = others[0] if others else state.main
-        return left.model_copy(update={"percent": state.percent(candidate), "stable": stable})
+        if left.percent != state.percent(candidate):  # it was killed while it changed them
+            moved = {"since": now, "position": starting(state.settled, left.position)}
+            left = left.model_copy(update={"percent": state.percent(candidate), **moved})
+        return left.model_copy(update={"stable": stable})
 
     def _is_wanted(self, revision: Revision) -> bool:
         return revision.image == self._wanted.image and self._labels.items() <= revision.labels.items()
@@ -314,7 +317,8 @@ class Course:
             shares = [Share(candidate, 100, STABLE), Share(stable, 0, PREVIOUS)]
         self._say(f"{percent} % of the traffic")
         self._traffic.move(shares, f"a step to {percent} %")
-        self._keep(percent=percent, since=_now())
+        watched_from = starting(self._traffic.state.settled, self._kept.position)
+        self._keep(percent=percent, since=_now(), position=watched_from)
 
     def _watch(self, percent: int) -> Sequence[str]:
         """Look until the judge lets the candidate go on, and return why; raises Refused where it does not."""
@@ -322,7 +326,7 @@ class Course:
             self._ask()
         checks = self._kept.checks
         assert checks is not None  # noqa: S101 - just asked
-        watch = Watch(self._scene.reads, self._watched, self._kept.position or self._traffic.state.updated)
+        watch = Watch(self._scene.reads, self._watched, self._kept.position or starting(self._traffic.state.settled))
         while True:
             look = self._look(watch)
             evidence = judge.weigh(checks, self._kept.evidence, look)

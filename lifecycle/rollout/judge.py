@@ -16,7 +16,7 @@ from lifecycle.rollout import sequential
 from lifecycle.rollout.checks import Check, Checks, Kept, Slice
 from lifecycle.rollout.evidence import Look, Seen
 
-DOUBT = 3  # evidence of 1 in so many is no reason to roll back, but one to wait with more traffic
+DOUBT = 3  # one check's evidence of 1 in so many is no reason to roll back, but one to wait with more traffic
 PATIENCE = 4  # times minutes_per_step, after which a step ends with what there is
 MOST_SHOWN = 1e9
 # A revision that is seldom asked answers slower for that alone. Of two runs of the churn example, asked 100 times a
@@ -32,7 +32,7 @@ Basis = Literal["traffic", "replay", "nothing"]  # what a decision rests on; the
 class Weighed(Kept):
     """What a check has seen so far; `growth` is the log of its evidence for each of the factors of `sequential`."""
 
-    growth: tuple[float, ...] = sequential.START
+    growth: tuple[float, ...]
     candidate: int = 0
     candidate_events: int = 0
     stable: int = 0
@@ -91,8 +91,8 @@ class Decision(Kept):
 def weigh(checks: Checks, evidence: Evidence, look: Look) -> Evidence:
     """Return the evidence after one more look, which must not span two steps."""
     seen = tally(checks, look)
-    before = [evidence.weighed.get(check.name, Weighed()) for check in checks.checks]
-    growth = sequential.carried(np.array([one.growth for one in before]), ratios(checks, seen))
+    before = _weighed(checks, evidence)
+    growth = carried(checks, np.array([one.growth for one in before]), seen)
     weighed = {
         check.name: Weighed(
             growth=tuple(grown.tolist()),
@@ -111,10 +111,9 @@ def weigh(checks: Checks, evidence: Evidence, look: Look) -> Evidence:
 
 def decide(checks: Checks, evidence: Evidence, step: Step) -> Decision:
     """Return what to do at a step with the evidence so far."""
-    weighed = [evidence.weighed.get(check.name, Weighed()) for check in checks.checks]
-    total = against(checks, np.array([one.growth for one in weighed]))
-    enough = has_enough(checks, np.array(evidence.totals))
-    verdict: Verdict = rule(checks, total, enough, step).item()
+    growth = np.array([one.growth for one in _weighed(checks, evidence)])
+    total, enough = against(checks, growth), has_enough(checks, np.array(evidence.totals))
+    verdict: Verdict = rule(checks, total, is_doubtful(growth), enough, step).item()
     return Decision(
         verdict=verdict,
         reasons=tuple(_reasons(verdict, checks, evidence, step, float(total))),
@@ -125,7 +124,7 @@ def decide(checks: Checks, evidence: Evidence, step: Step) -> Decision:
 
 def findings(checks: Checks, evidence: Evidence) -> tuple[Finding, ...]:
     """Return how every check stands, what speaks most against the candidate first."""
-    pairs = [(check, evidence.weighed.get(check.name, Weighed())) for check in checks.checks]
+    pairs = zip(checks.checks, _weighed(checks, evidence), strict=True)
     found = [(check, one, float(sequential.evidence(np.array(one.growth)))) for check, one in pairs]
     found.sort(key=lambda each: -(each[2] + math.log(each[0].weight)))
     return tuple(
@@ -152,7 +151,25 @@ def allowance_ms(checks: Checks, candidate: np.ndarray, stable: np.ndarray, seco
     return np.where(idle, checks.allowance_ms + IDLE_MS, checks.allowance_ms)
 
 
-def ratios(checks: Checks, seen: Tally) -> np.ndarray:
+def start(checks: Checks) -> np.ndarray:
+    """Return the growth before anything was seen, checks x factors."""
+    return np.array([_stakes(check) for check in checks.checks])
+
+
+def carried(checks: Checks, growth: np.ndarray, seen: Tally) -> np.ndarray:
+    """Return the growth after a look, ... x checks x factors."""
+    return sequential.carried(growth, _ratios(checks, seen), start(checks))
+
+
+def _stakes(check: Check) -> tuple[float, ...]:
+    return sequential.SMALL_FIRST if check.asked in ("latency", "predictions") else sequential.EVENLY
+
+
+def _weighed(checks: Checks, evidence: Evidence) -> list[Weighed]:
+    return [evidence.weighed.get(check.name) or Weighed(growth=_stakes(check)) for check in checks.checks]
+
+
+def _ratios(checks: Checks, seen: Tally) -> np.ndarray:
     """Return the log likelihood ratios of what was counted, ... x checks x factors."""
     logs = np.zeros((*seen.events.shape[:-1], len(sequential.FACTORS)))
     for test in (_by_chance, _by_instance):
@@ -175,6 +192,11 @@ def against(checks: Checks, growth: np.ndarray) -> np.ndarray:
     return np.asarray(peak + np.log(np.exp(logs - peak[..., None]).sum(axis=-1)))
 
 
+def is_doubtful(growth: np.ndarray) -> np.ndarray:
+    """Tell where one check's evidence gives reason to wait; `growth` is ... x checks x factors."""
+    return np.asarray(sequential.evidence(growth).max(axis=-1) >= math.log(DOUBT))
+
+
 def has_enough(checks: Checks, totals: np.ndarray) -> np.ndarray:
     """Tell where traffic is enough to be trusted; `totals` is ... x the fields of Totals.
 
@@ -184,9 +206,8 @@ def has_enough(checks: Checks, totals: np.ndarray) -> np.ndarray:
     return np.asarray((requests >= checks.requests) & (10 * records >= checks.requests))
 
 
-def rule(checks: Checks, total: np.ndarray, enough: np.ndarray, step: Step) -> np.ndarray:
+def rule(checks: Checks, total: np.ndarray, doubtful: np.ndarray, enough: np.ndarray, step: Step) -> np.ndarray:
     """Return the verdict on evidence (as a log), or those of many releases: the step's numbers may be arrays, too."""
-    doubtful = total >= math.log(DOUBT)
     last = np.equal(step.percent, 100)  # nothing is left to compare with
     late = np.greater_equal(step.minutes, PATIENCE * checks.minutes_per_step)
     ripe = np.greater_equal(step.minutes, checks.minutes_per_step) & enough & ~doubtful
@@ -283,12 +304,12 @@ def _reasons(verdict: Verdict, checks: Checks, evidence: Evidence, step: Step, t
         once = 1 / checks.false_rollbacks
         yield f"together {_seldom(total)} for a version that is no worse, and 1 in {once:,.0f} is enough"
     elif verdict == "wait":
-        yield from _missing(checks, evidence, step, total)
+        yield from _missing(checks, evidence, step)
     elif not enough:
         yield from _low_traffic(checks, evidence, step)
     else:
-        yield f"{_traffic(evidence)}: {'nothing' if total < math.log(DOUBT) else 'too little'} speaks against it"
-        worst = findings(checks, evidence)[0]
+        worst = _doubt(checks, evidence)
+        yield f"{_traffic(evidence)}: {'nothing' if worst.one_in < DOUBT else 'too little'} speaks against it"
         yield f"what speaks most: {worst.text}"
 
 
@@ -302,14 +323,20 @@ def _against(checks: Checks, evidence: Evidence) -> Iterator[str]:
             yield one.text
 
 
-def _missing(checks: Checks, evidence: Evidence, step: Step, total: float) -> Iterator[str]:
+def _missing(checks: Checks, evidence: Evidence, step: Step) -> Iterator[str]:
     totals = evidence.totals
     if step.minutes < checks.minutes_per_step:
         yield f"{step.minutes:.1f} of {checks.minutes_per_step:g} minutes"
     if not has_enough(checks, np.array(totals)):
         yield f"{_traffic(evidence)}, {checks.requests:,} are wanted, and a tenth as many records"
-    if total >= math.log(DOUBT):
-        yield f"doubts: {findings(checks, evidence)[0].text}"
+    worst = _doubt(checks, evidence)
+    if worst.one_in >= DOUBT:
+        yield f"doubts: {worst.text}"
+
+
+def _doubt(checks: Checks, evidence: Evidence) -> Finding:
+    """Return the check whose own evidence is the most."""
+    return max(findings(checks, evidence), key=lambda one: one.one_in)
 
 
 def _low_traffic(checks: Checks, evidence: Evidence, step: Step) -> Iterator[str]:

@@ -17,7 +17,11 @@ import numpy as np
 # Odds ratios above the tolerated one, as factors: small ones need many requests and are found late, large ones early.
 # The first one stakes nothing, so that it keeps what the others lose on a version that goes bad late.
 FACTORS = np.concatenate([[1.0], np.geomspace(1.25, 100, 12)])
-START = (-float(np.log(len(FACTORS))),) * len(FACTORS)  # the growth, as logs, before anything was seen
+# The growth, as logs, before anything was seen: what is staked on each factor. Rare events are many times as many where
+# something broke; answers that are slower or different are often so by little, which takes every bit of stake.
+EVENLY = tuple(np.log(np.full(len(FACTORS), 1 / len(FACTORS))).tolist())
+_SMALL = np.concatenate([[1.0], 1 / np.arange(1, len(FACTORS))])
+SMALL_FIRST = tuple(np.log(_SMALL / _SMALL.sum()).tolist())
 # What one look says counts at most thirtyfold: a stalled instance takes many requests with it at once, and no look
 # alone may roll back. An expectation of at most 1 stays so when the largest values are cut.
 ONE_LOOK = float(np.log(30))
@@ -76,11 +80,11 @@ def ordered(candidate: np.ndarray, stable: np.ndarray) -> np.ndarray:
     return logs
 
 
-def carried(growth: np.ndarray, logs: np.ndarray) -> np.ndarray:
-    """Return the growth after a look, both as logs, ... x factors; a look that says nothing leaves it as it was."""
+def carried(growth: np.ndarray, logs: np.ndarray, stakes: np.ndarray) -> np.ndarray:
+    """Return the growth after a look, all as logs, ... x factors; a look that says nothing leaves it as it was."""
     telling = logs.any(axis=-1)
     old, after = growth[telling], np.array(growth)
-    spread = np.log(SPREAD) + np.array(START) + evidence(old)[:, None]
+    spread = np.log(SPREAD) + np.broadcast_to(stakes, growth.shape)[telling] + evidence(old)[:, None]
     after[telling] = np.logaddexp(np.log1p(-SPREAD) + old, spread) + np.minimum(logs[telling], ONE_LOOK)
     return after
 

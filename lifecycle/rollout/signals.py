@@ -94,15 +94,13 @@ class Before(NamedTuple):
 class Watch:
     """Looks at two revisions again and again; nothing is lost or counted twice between looks.
 
-    `since` is when both of them had their share of the traffic, by Google's clock (the service's update time). One
-    watch serves a whole release: a request that is under way when shares change is counted with those that came later,
-    and the candidate's share was smaller then, which can only speak for it.
+    It serves one step: its looks are weighed as being of one split of the traffic.
     """
 
-    def __init__(self, reads: Reads, watched: Watched, since: datetime | Position) -> None:
+    def __init__(self, reads: Reads, watched: Watched, position: Position) -> None:
         self._reads = reads
         self._watched = watched
-        self.position = since if isinstance(since, Position) else _start(since)
+        self.position = position
 
     def look(self, now: datetime | None = None) -> Look | Unread:
         """Return what happened since the last look, or why that cannot be told; the next one then covers it too.
@@ -214,8 +212,13 @@ def _plan(position: Position, now: datetime) -> _Plan:
     return _Plan(seconds, expected * (requests + answers), requests, answers)
 
 
-def _start(since: datetime) -> Position:
-    return Position(since=since, until=since, received=since, counted_until=_whole_minute(since + MINUTE))
+def starting(since: datetime, known: Position | None = None) -> Position:
+    """Return where a watch begins when the traffic is split anew, by Google's clock, `known` being the step before's.
+
+    What arrived before and was not counted yet never will be: seconds of the request log, minutes of metrics.
+    """
+    first = Position(since=since, until=since, received=since, counted_until=_whole_minute(since + MINUTE))
+    return first.model_copy(update={"rate": known.rate, "log_is_kept": known.log_is_kept}) if known else first
 
 
 def _moved(position: Position, now: datetime, entries: Sequence[logging.LogEntry]) -> Position:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import beta
 
 from lifecycle.recipe import Rollout
-from lifecycle.rollout import judge, sequential
+from lifecycle.rollout import judge
 from lifecycle.rollout.checks import Checks
 from tests.benchmarks.judge_cases import (
     BEYOND,
@@ -45,8 +45,9 @@ def ours(case: Case, rate: float, releases: int, seed: int, rollout: Rollout | N
     random = np.random.default_rng(seed)
     lucky = luck(case, rate, releases, random)
     checks, steps = asked(rollout), np.array(rollout.steps)
-    growth = np.full((releases, len(checks.checks), len(sequential.FACTORS)), sequential.START)
-    total, totals = judge.against(checks, growth), np.zeros((releases, 4), dtype=int)
+    growth = np.tile(judge.start(checks), (releases, 1, 1))
+    total, doubtful = judge.against(checks, growth), judge.is_doubtful(growth)
+    totals = np.zeros((releases, 4), dtype=int)
     at, within, minutes = np.zeros(releases, dtype=int), np.zeros(releases), np.zeros(releases)
     gone, active = np.zeros(releases, dtype=bool), np.arange(releases)
     while active.size:
@@ -54,13 +55,14 @@ def ours(case: Case, rate: float, releases: int, seed: int, rollout: Rollout | N
         busy, came = active[came > 0], came[came > 0]
         share = random.binomial(came, steps[at[busy]] / 100)
         seen, answers = _looked(checks, worlds(case, minutes[busy], lucky.of(busy)), share, came - share, random)
-        growth[busy] = sequential.carried(growth[busy], judge.ratios(checks, seen))
-        total[busy] = judge.against(checks, growth[busy])
+        growth[busy] = judge.carried(checks, growth[busy], seen)
+        total[busy], doubtful[busy] = judge.against(checks, growth[busy]), judge.is_doubtful(growth[busy])
         totals[busy] += np.stack([share, came - share, *answers], axis=1)
         minutes[active] += SECONDS / 60
         within[active] += SECONDS / 60
         step = judge.Step(steps[at[active]], within[active], "held")
-        verdict = judge.rule(checks, total[active], judge.has_enough(checks, totals[active]), step)
+        enough = judge.has_enough(checks, totals[active])
+        verdict = judge.rule(checks, total[active], doubtful[active], enough, step)
         gone[active] = verdict == "roll back"
         on = active[verdict == "promote"]
         at[on], within[on] = at[on] + 1, 0

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import gammaln, ndtr, ndtri
 
 from lifecycle.recipe import Rollout
+from lifecycle.rollout import judge
 from lifecycle.rollout.checks import Checks
 from tests.benchmarks.judge_cases import (
     MEDIAN_MS,
@@ -83,11 +84,13 @@ def fixed_sample(case: Case, rate: float, releases: int, seed: int) -> Ended:
             now = np.full(active.size, step * rollout.minutes_per_step + minute)
             came = requests_of(case, rate, 60, now, lucky.of(active), random)
             share = random.binomial(came, percent / 100)
-            for arm, world, number in zip(
-                arms, worlds(case, now, lucky.of(active)), (share, came - share), strict=True
+            off = judge.allowance_ms(checks, share, came - share, 60.0)[:, None]
+            cuts = _many_cuts(active.size)
+            felt = (cuts * rollout.slower + off, cuts)
+            for arm, world, number, at in zip(
+                arms, worlds(case, now, lucky.of(active)), (share, came - share), felt, strict=True
             ):
-                off = (rollout.slower, checks.allowance_ms) if arm is arms[0] else (1.0, 0.0)
-                arm.append(draw(number, world, _many_cuts(active.size) * off[0] + off[1], ALL, random))
+                arm.append(draw(number, world, at, ALL, random))
         candidate, stable = (Drawn(*(sum(part) for part in zip(*arm, strict=True))) for arm in arms)
         level = rollout.false_rollbacks / (len(rollout.steps) - 1)
         gone[active] = _any_rejected(checks, candidate, stable, level)
