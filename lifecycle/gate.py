@@ -15,6 +15,7 @@ How rarely an equally good candidate is refused was measured, see docs/models.md
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -121,8 +122,15 @@ def find_differences(
     question: Question, ours: list[Outcome], opponents: Sequence[Opposing], acceptance: Acceptance | None
 ) -> tuple[list[Difference], list[str]]:
     """Return every difference from the opponents that can be told, and what an owner agreed on and cannot be."""
-    pairs, unmeasured = _pairs(question, ours, opponents, acceptance)
-    return _differences(pairs, len(question.rows)), unmeasured
+    found = _differences(_pairs(question, ours, opponents, acceptance), len(question.rows))
+    compared = {(one.metric, one.against) for one in found if not one.slice}
+    missing = [
+        f"{metric} cannot be compared with {IN_WORDS[opponent.name]}: it is not defined for both of them on these rows."
+        for opponent in opponents
+        for metric in _agreed(question.signature.task, ours, acceptance)
+        if (metric, opponent.name) not in compared
+    ]
+    return found, missing
 
 
 def check_decision(decision: Decision, name: str) -> None:
@@ -172,27 +180,52 @@ def _halved(question: Question, ours: list[Outcome]) -> list[Difference]:
 
 def _pairs(
     question: Question, ours: list[Outcome], opponents: Sequence[Opposing], acceptance: Acceptance | None
-) -> tuple[list[_Pair], list[str]]:
-    """Return all that is to be compared, and what an owner agreed on and cannot be."""
-    task = question.signature.task
-    agreed = list(acceptance.metrics) if acceptance else [_deciding(task, ours)]
-    still = constant(question)
-    pairs, missing = list(_against_constant(question, ours, still)), []
+) -> list[_Pair]:
+    """Return all that can be compared: every metric with every opponent, and the slices' metric in each slice."""
+    task, still = question.signature.task, constant(question)
+    agreed = [*_agreed(task, ours, acceptance), "calibration"]
+    pairs = list(_against_constant(question, ours, still))
     for opponent in opponents:
-        here = [outcome.take(opponent.rows) for outcome in ours]
-        for metric in (*METRICS[task], "calibration"):
-            counts = metric in agreed or metric == "calibration"
-            try:
-                measures = weighted(metric, here), weighted(metric, opponent.outcomes)
-            except (ValueError, TypeError, IndexError):
-                if metric in agreed:
-                    missing.append(f"{metric} cannot be compared with {IN_WORDS[opponent.name]}: one of them lacks it.")
-                continue
-            on = (on_rows(measures[0], opponent.rows), on_rows(measures[1], opponent.rows))
-            tolerated = _tolerated(metric, task, opponent, still)
-            pairs.append(_Pair(metric, "", opponent.name, len(opponent.rows), counts, tolerated, on))
-        pairs += _sliced(question, ours, opponent, still, acceptance)
-    return pairs, missing
+        compare = partial(_compare, task, ours, opponent, still)
+        everything = np.arange(len(opponent.rows))
+        pairs += [
+            pair for name in (*METRICS[task], "calibration") for pair in compare(name, "", everything, name in agreed)
+        ]
+        if acceptance and acceptance.slices:
+            for column in acceptance.slices.by:
+                parts = slices(question.test[column].iloc[opponent.rows])
+                named = {f"{column} is {value}": rows for value, rows in parts.items()}
+                pairs += [
+                    pair for name, rows in named.items() for pair in compare(acceptance.slices.metric, name, rows, True)
+                ]
+    return pairs
+
+
+def _compare(
+    task: str,
+    ours: list[Outcome],
+    opponent: Opposing,
+    still: Opposing,
+    metric: str,
+    where: str,
+    rows: np.ndarray,
+    counts: bool,
+) -> Iterator[_Pair]:
+    """Yield a metric of some of the opponent's rows, or nothing where one of the two lacks what it is made of."""
+    own = opponent.rows[rows]
+    sides = [outcome.take(own) for outcome in ours], [outcome.take(rows) for outcome in opponent.outcomes]
+    try:
+        mine, theirs = (on_rows(weighted(metric, side), own) for side in sides)
+    except (ValueError, TypeError, IndexError):
+        return
+    yield _Pair(
+        metric, where, opponent.name, len(own), counts, _tolerated(metric, task, opponent, still), (mine, theirs)
+    )
+
+
+def _agreed(task: str, ours: list[Outcome], acceptance: Acceptance | None) -> list[str]:
+    """Return the metrics that the owner agreed on."""
+    return list(acceptance.metrics) if acceptance else [_deciding(task, ours)]
 
 
 def _against_constant(question: Question, ours: list[Outcome], still: Opposing) -> Iterator[_Pair]:
@@ -215,27 +248,6 @@ def _deciding(task: str, outcomes: list[Outcome]) -> str:
     if task == "regression":
         return "rmse"
     return "balanced_accuracy" if any(outcome.chances is None for outcome in outcomes) else "roc_auc"
-
-
-def _sliced(
-    question: Question, ours: list[Outcome], opponent: Opposing, still: Opposing, acceptance: Acceptance | None
-) -> Iterator[_Pair]:
-    bound = acceptance.slices if acceptance else None
-    for column in bound.by if bound else ():
-        for value, rows in slices(question.test[column].iloc[opponent.rows]).items():
-            if bound is None:
-                return
-            own, there = opponent.rows[rows], [outcome.take(rows) for outcome in opponent.outcomes]
-            try:
-                measures = (
-                    weighted(bound.metric, [outcome.take(own) for outcome in ours]),
-                    weighted(bound.metric, there),
-                )
-            except (ValueError, TypeError, IndexError):
-                continue
-            on = (on_rows(measures[0], own), on_rows(measures[1], own))
-            tolerated = _tolerated(bound.metric, question.signature.task, opponent, still)
-            yield _Pair(bound.metric, f"{column} is {value}", opponent.name, len(own), True, tolerated, on)
 
 
 def _tolerated(metric: str, task: str, opponent: Opposing, still: Opposing) -> float:

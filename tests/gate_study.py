@@ -21,8 +21,9 @@ from lifecycle.packaging import Fitted, find_outcomes, outputs_of
 from lifecycle.recipe import Source, read_source
 from lifecycle.signature import learn_features, learn_signature
 
+GOOD = "as good"
 SPOILED: dict[str, Callable[[pd.DataFrame, str, np.random.Generator], pd.DataFrame]] = {
-    "as good": lambda frame, target, random: frame,
+    GOOD: lambda frame, target, random: frame,
     "a tenth of the rows": lambda frame, target, random: frame.sample(frac=0.1, random_state=1),
     "a fifth of labels mixed": lambda frame, target, random: mixed(frame, target, 0.2, random),
     "half of labels mixed": lambda frame, target, random: mixed(frame, target, 0.5, random),
@@ -108,12 +109,16 @@ def _compare(source: Source, candidate: Fitted, champion: Fitted) -> tuple[bool,
 
 
 def main(arguments: list[str]) -> None:
-    """Print the table of docs/models.md."""
+    """Print what docs/models.md says of it: of spoiled candidates a fifth as many, for they are no close call."""
     repeats = int(arguments[0]) if arguments else 200
     with threadpool_limits(limits=1):
         for name in arguments[1:] or ["churn", "reviews", "maintenance"]:
             start = time.monotonic()
-            for case, found in study(name, repeats, list(SPOILED)).items():
+            whole, fifth = (
+                study(name, repeats, [GOOD]),
+                study(name, repeats // 5, [case for case in SPOILED if case != GOOD]),
+            )
+            for case, found in (whole | fifth).items():
                 share = f"{found.refused} of {found.tried} refused ({found.refused / found.tried:.1%})"
                 print(f"{name:12} {case:24} {share}, first metric {found.loss:+.4f} worse on average", flush=True)
             print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)

@@ -303,6 +303,22 @@ def test_an_old_champion_is_compared_and_said_to_be_old(tiny: Tiny) -> None:
     assert decision.remarks[0].startswith("It is not known which rows version 1 was fitted on")
 
 
+def test_a_metric_that_the_champion_cannot_have_is_said(tiny: Tiny) -> None:
+    """Where the owner agreed on what one of them lacks, nothing is made up, and the rest is compared."""
+    recipe, train = tiny.folder / "model.yaml", tiny.folder / "train.py"
+    recipe.write_text(recipe.read_text().replace("{roc_auc: {min: 0}}", "{accuracy: {min: 0}}"))
+    train.write_text(train.read_text().replace("LogisticRegression", "LinearSVC").replace("linear_model", "svm"))
+    tiny.train()
+    recipe.write_text(recipe.read_text().replace("{accuracy", "{roc_auc: {min: 0}, accuracy"))
+    train.write_text(train.read_text().replace("LinearSVC", "LogisticRegression").replace("svm", "linear_model"))
+    tiny.write(seed=1)
+    decision = tiny.decide()
+    assert decision.verdict == "accepted"
+    expected = "cannot be compared with the champion: it is not defined for both of them on these rows."
+    assert f"roc_auc {expected}" in decision.remarks
+    assert "accuracy" in {one.metric for one in decision.differences if one.against == "champion" and one.counts}
+
+
 def test_labels_that_fit_loses_are_found(tiny: Tiny) -> None:
     """Rows and labels that fit() itself tears apart show beside the same pipeline fitted on half of the rows."""
     train = (tiny.folder / "train.py").read_text().replace("train[train.columns[-1]])", "list(train.label)[::-1])")
