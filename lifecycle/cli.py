@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -287,7 +287,8 @@ def rollout(
 
     if not changed and name is None:
         raise click.UsageError("Say which model, or --changed for all that the environment serves.")
-    options = Options(image, minutes, every, again, shadow)
+    patience = verbs.DELIVERY_PATIENCE if changed else timedelta(0)
+    options = Options(image, minutes, every, again, shadow, patience)
     return verbs.rollout(environment, name, version, options, changed=changed, as_json=as_json)
 
 

@@ -79,6 +79,23 @@ def test_what_was_kept_is_found_again(store: Store) -> None:
         assert held.state is None
 
 
+def test_who_is_patient_gets_it_when_it_is_given_back(store: Store) -> None:
+    """Asked again and again whether to wait on, it tries each time, and knows whom it waits for."""
+    first, waited = Lease(store, "churn", ANN), list[str]()
+
+    def wait(overtaken: Overtaken) -> bool:
+        waited.append(overtaken.reasons[0])
+        if len(waited) == 3:
+            first.give_back()
+        return True
+
+    with hold(store, "churn", BOB, wait):
+        assert len(waited) == 3
+        assert all(one.startswith(ANN) for one in waited)
+        with pytest.raises(Overtaken), hold(store, "churn", ANN, lambda overtaken: False):
+            pass
+
+
 def test_silence_of_a_minute_ends_it(store: Store) -> None:
     """Whoever was not heard of for so long has lost it, and hears so when it wakes; its state goes on with the next."""
     first = Lease(store, "churn", ANN)

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -101,12 +101,15 @@ class Lease:
 
 
 @contextmanager
-def hold(store: Store, model: str, who: str) -> Iterator[Lease]:
+def hold(
+    store: Store, model: str, who: str, wait: Callable[[Overtaken], bool] = lambda overtaken: False
+) -> Iterator[Lease]:
     """Hold the lease of a model while the block runs; raises Overtaken with who has it and for how long, StoreError.
 
-    It is renewed in the background. Where somebody else took it all the same, the next `keep` says so.
+    Where somebody has it, `wait` waits a while and tells whether to try again. The lease is renewed in the background.
+    Where somebody else took it all the same, the next `keep` says so.
     """
-    lease, ended = Lease(store, model, who), threading.Event()
+    lease, ended = _take(store, model, who, wait), threading.Event()
     renewal = threading.Thread(target=_renew, args=(lease, ended), daemon=True)
     renewal.start()
     try:
@@ -115,6 +118,15 @@ def hold(store: Store, model: str, who: str) -> Iterator[Lease]:
         ended.set()
         renewal.join()
         lease.give_back()
+
+
+def _take(store: Store, model: str, who: str, wait: Callable[[Overtaken], bool]) -> Lease:
+    while True:
+        try:
+            return Lease(store, model, who)
+        except Overtaken as overtaken:
+            if not wait(overtaken):
+                raise
 
 
 def _renew(lease: Lease, ended: threading.Event) -> None:

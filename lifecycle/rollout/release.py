@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from google.auth.credentials import Credentials
@@ -26,6 +26,7 @@ from lifecycle.rollout.view import View
 from lifecycle.versions import CHAMPION, Version, find_number, move_alias, read_aliases, read_version
 
 OPEN = "INGRESS_TRAFFIC_ALL"
+WAIT_SECONDS = 20.0  # for another release, before it is looked at again
 TRIES = 5  # by hand, against a release that moves traffic at the same moment
 
 
@@ -46,6 +47,7 @@ class Options(NamedTuple):
     look_seconds: float = 20.0
     again: bool = False  # although it was refused before
     shadow_minutes: float | None = None
+    patience: timedelta = timedelta(0)  # with whoever is releasing the model
 
 
 class Back(NamedTuple):
@@ -65,12 +67,13 @@ def roll_out(
     `wanted` is a number or an alias; without it, what is to be released. Raises NotReleasable, Rejected (refused
     before), Overtaken, CloudFailed, StoreError.
     """
-    version = _version(place.store, model, wanted)
+    _version(place.store, model, wanted)
     with Endpoint(place.environment, model, place.credentials) as endpoint:
         _check_reachable(endpoint.read(), model)
-        tag = "" if options.image else tag_of(version.manifest.version, pin_of(version))
-        image = options.image or _find_image(place, model, tag)
-        with hold(place.store, model, place.who) as lease:
+        with hold(place.store, model, place.who, _Patience(model, options.patience, view, stop)) as lease:
+            version = _version(place.store, model, wanted)  # another one, perhaps, where there was somebody to wait for
+            tag = "" if options.image else tag_of(version.manifest.version, pin_of(version))
+            image = options.image or _find_image(place, model, tag)
             if lease.state and _has_ended(place.store, version, lease.state):
                 lease.forget()
             if not lease.state and _answers_everything(endpoint, image, version):
@@ -97,6 +100,24 @@ def roll_back(place: Place, model: str, to: int | None) -> Back:
             with suppress(Overtaken):
                 return _roll_back(place, endpoint, model, to)
         return _roll_back(place, endpoint, model, to)
+
+
+class _Patience:
+    """Waits a little, again and again, for whoever is releasing a model; says so once."""
+
+    def __init__(self, model: str, patience: timedelta, view: View, stop: threading.Event) -> None:
+        self._model, self._view, self._stop = model, view, stop
+        self._until = datetime.now(UTC) + patience
+        self._said = False
+
+    def __call__(self, overtaken: Overtaken) -> bool:
+        """Tell whether to try again."""
+        if datetime.now(UTC) > self._until:
+            return False
+        if not self._said:
+            self._said = True
+            self._view.say(self._model, f"waiting until {self._until:%H:%M} UTC for {'; '.join(overtaken.reasons)}")
+        return not self._stop.wait(WAIT_SECONDS)
 
 
 def _version(store: Store, model: str, wanted: str | None) -> Version:

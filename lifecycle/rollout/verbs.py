@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -18,6 +19,11 @@ from lifecycle.rollout.refusals import Refusal, as_error
 from lifecycle.rollout.release import Options, Place, roll_back, roll_out
 from lifecycle.rollout.verdict import AGAINST, Verdict, page, summary
 from lifecycle.rollout.view import View, open_view
+
+
+# A delivery waits for the one before it, which takes four times three steps of 15 minutes at most: cloudbuild.yaml has
+# the time for both.
+DELIVERY_PATIENCE = timedelta(hours=3)
 
 
 class Ended(NamedTuple):

@@ -108,6 +108,22 @@ def two_at_once() -> Report:
         return _also(found, ends[1 - winner], {OVERTAKEN})
 
 
+def two_pushes() -> Report:
+    """Start a delivery's release while another one is under way: it waits, and releases its own when that has ended."""
+    case = CASES["good"]
+    with staged(case) as stage:
+        endpoint = stage.endpoint
+        both = [of_version(make)(endpoint) for make in (candidates.retrained, candidates.stable)]
+        with verbs.rollout(endpoint, both[0], case.minutes) as first:
+            until(lambda: len(endpoint.split()) > 1, "the candidate gets traffic")
+            with verbs.rollout(endpoint, both[1], case.minutes, "--changed") as second:
+                ends = [first.wait(), second.wait()]
+        found = report(stage, "two pushes, one after the other", Ending(PROMOTED, both[1]), ends[1])
+        found = _also(found, ends[0], {PROMOTED})
+        waited = "waiting until" in ends[1].said
+        return found if waited else found._replace(faults=(*found.faults, f"it did not wait: {ends[1].said[-500:]}"))
+
+
 def rolled_back_by_hand() -> Report:
     """Take a release back by hand while it is under way."""
     case = CASES["good"]._replace(minutes=1.0)

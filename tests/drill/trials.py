@@ -26,6 +26,7 @@ TRIALS: dict[str, Callable[[], Report]] = {
     **{name: partial(trial.release, case) for name, case in CASES.items()},
     "killed at its last word": disturbances.killed_at_its_last_word,
     "two at once": disturbances.two_at_once,
+    "two pushes": disturbances.two_pushes,
     "rolled back by hand": disturbances.rolled_back_by_hand,
 }
 
