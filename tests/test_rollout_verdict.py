@@ -14,17 +14,19 @@ from function.store import FileStore
 from lifecycle.errors import VerifyFailed
 from lifecycle.pinning import pin_of
 from lifecycle.rollout.chosen import standing, to_release
+from lifecycle.rollout.course import _as_json
 from lifecycle.rollout.images import tag_of
 from lifecycle.rollout.judge import Decision, Finding
+from lifecycle.rollout.page import IN_WORDS, page, summary
 from lifecycle.rollout.refusals import Refusal, anchor
-from lifecycle.rollout.replay import Replayed, Share, joined
-from lifecycle.rollout.verdict import IN_WORDS, Step, Verdict, page, read_verdicts, summary, write_verdict
+from lifecycle.rollout.replay import Latency, Move, Replayed, Share, joined
+from lifecycle.rollout.verdict import Step, Verdict, read_verdicts, write_verdict
 from lifecycle.rollout.view import Lines, Moving, Progress
 from lifecycle.versions import CHALLENGER, CHAMPION, Version, move_alias
 from tests.toys import TOYS, publish_toy
 
 NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)
-FINDING = Finding(check="errors", text="3 of 49 requests, the stable's 0 of 1,014", one_in=774)
+FINDING = Finding(check="errors", counted="3 of 49 requests, the stable's 0 of 1,014", one_in=774)
 
 
 @pytest.fixture
@@ -102,11 +104,39 @@ def test_a_page_holds_the_evidence() -> None:
         basis="traffic",
         reasons=("too many errors",),
     )
-    replay = {"compared": {"asked": 200, "differing": 3}, "notes": []}
-    text = page(verdict(2, "rolled back", steps=(step,), findings=(FINDING,), replay=replay))
+    replay = _as_json(
+        Replayed(
+            compared=Share(200, 3),
+            low=0.003,
+            high=0.043,
+            slices={"plan": {"A": Share(50, 3), "B": Share(150, 0)}},
+            moves={"0.5": 0.01, "1.0": 0.62},
+            largest=(Move(0.62, {"age": 40, "plan": "A"}, "yes", "no"),),
+            latency=Latency(200, 1.02, 0.98, 1.06, 3.1, 3.2),
+            made_up=("gender",),
+            cannot_be_asked={"age is missing": 4},
+            notes=("it ended early",),
+        )
+    )
+    examined = {"faults": [], "golden": 21, "bodies": ["no JSON", "no list"], "golden_ms": 8.6, "heading": None}
+    text = page(verdict(2, "rolled back", steps=(step,), findings=(FINDING,), replay=replay, examined=examined))
     assert "| 5 % | 3.0 | 49 | 1,014 | roll back: too many errors |" in text
     assert "| errors | 3 of 49 requests, the stable's 0 of 1,014 | 1 in 774 |" in text
-    assert "asked 200, differing 3" in text
+    for line in (
+        "- golden examples compared with what is recorded: 21",
+        "- bad requests sent: 2 (no JSON, no list)",
+        "- all were answered as they have to be",
+        "- 200 recent instances were answered by both revisions, 3 of them otherwise (1.5 %, between 0.3 and 4.3 %)",
+        "- it took 1.02 times (0.98 to 1.06) the stable's time: 3.2 and 3.1 ms, 200 pairs of calls",
+        "- how far answers moved: 50 % at most 0.01, 100 % at most 0.62",
+        "- made up, because records do not hold it: gender",
+        "- 4 could not be asked: age is missing",
+        "- it ended early",
+        "| plan | A | 3 of 50 |",
+        "| 0.62 | age 40, plan A | yes | no |",
+    ):
+        assert line in text.splitlines()
+    assert "None" not in text
     assert "- gender is not in the records" in text
     assert "version 1 (pilot-toy-00001-xyz)" in text
     widths = [len(line.split("|")) for line in text.splitlines() if line.startswith("| 5 %")]

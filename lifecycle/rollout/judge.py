@@ -75,8 +75,13 @@ class Finding(Kept):
     """One check in words: how it stands."""
 
     check: str
-    text: str
+    counted: str
     one_in: float  # how seldom a version that is no worse gets this far by chance
+
+    @property
+    def text(self) -> str:
+        """Return it as one clause."""
+        return f"{self.check}: {self.counted}; {_seldom(self.one_in)}"
 
 
 class Decision(Kept):
@@ -128,8 +133,7 @@ def findings(checks: Checks, evidence: Evidence) -> tuple[Finding, ...]:
     found = [(check, one, float(sequential.evidence(np.array(one.growth)))) for check, one in pairs]
     found.sort(key=lambda each: -(each[2] + math.log(each[0].weight)))
     return tuple(
-        Finding(check=check.name, text=f"{_counted(check, one)}; {_seldom(log)}", one_in=_one_in(log))
-        for check, one, log in found
+        Finding(check=check.name, counted=_counted(check, one), one_in=_one_in(log)) for check, one, log in found
     )
 
 
@@ -302,7 +306,7 @@ def _reasons(verdict: Verdict, checks: Checks, evidence: Evidence, step: Step, t
     if total >= limit(checks):
         yield from _against(checks, evidence)
         once = 1 / checks.false_rollbacks
-        yield f"together {_seldom(total)} for a version that is no worse, and 1 in {once:,.0f} is enough"
+        yield f"together {_seldom(_one_in(total))} for a version that is no worse, and 1 in {once:,.0f} is enough"
     elif verdict == "wait":
         yield from _missing(checks, evidence, step)
     elif not enough:
@@ -363,9 +367,7 @@ def _shown_cut(check: Check) -> float:
 def _counted(check: Check, one: Weighed) -> str:
     things = "answers" if check.asked in ("latency", "predictions") else "requests"
     found = f"{one.candidate_events:,} of {_share(one.candidate_events, one.candidate)}"
-    return (
-        f"{check.name}: {found} {things}, the stable's {one.stable_events:,} of {_share(one.stable_events, one.stable)}"
-    )
+    return f"{found} {things}, the stable's {one.stable_events:,} of {_share(one.stable_events, one.stable)}"
 
 
 def _share(events: int, total: int) -> str:
@@ -380,6 +382,6 @@ def _one_in(log: float) -> float:
     return math.exp(min(max(log, 0), math.log(MOST_SHOWN)))
 
 
-def _seldom(log: float) -> str:
-    more = "more than " if log > math.log(MOST_SHOWN) else ""
-    return f"1 in {more}{_one_in(log):,.0f} by chance"
+def _seldom(one_in: float) -> str:
+    more = "more than " if round(one_in) >= MOST_SHOWN else ""
+    return f"1 in {more}{one_in:,.0f} by chance"

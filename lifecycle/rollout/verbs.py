@@ -15,11 +15,11 @@ from lifecycle import console
 from lifecycle.environment import read_environment
 from lifecycle.errors import LifecycleError, Missing, StoreFailed
 from lifecycle.google_apis import release_credentials, signed_in
+from lifecycle.rollout.page import page, summary
 from lifecycle.rollout.refusals import Refusal, as_error
 from lifecycle.rollout.release import Options, Place, roll_back, roll_out
-from lifecycle.rollout.verdict import AGAINST, Verdict, page, summary
+from lifecycle.rollout.verdict import AGAINST, Verdict
 from lifecycle.rollout.view import View, open_view
-
 
 # A delivery waits for the one before it, which takes four times three steps of 15 minutes at most: cloudbuild.yaml has
 # the time for both.

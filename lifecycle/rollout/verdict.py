@@ -1,6 +1,6 @@
 """What became of a release: written beside the version as JSON and as a page to read, and read before the next one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
@@ -11,16 +11,9 @@ from function.contract import Shape
 from function.store import AlreadyExists, Store
 from lifecycle.errors import VerifyFailed
 from lifecycle.rollout.judge import Finding
+from lifecycle.rollout.page import page
 
 Outcome = Literal["promoted", "refused", "rolled back", "interrupted", "overtaken", "shadowed"]
-IN_WORDS: dict[Outcome, str] = {
-    "promoted": "answers everything",
-    "refused": "was refused before any caller met it",
-    "rolled back": "was rolled back",
-    "interrupted": "was taken back, because the release was interrupted",
-    "overtaken": "is no longer released from here: somebody else moved the traffic",
-    "shadowed": "was shown what callers send, and answered none of them",
-}
 AGAINST: tuple[Outcome, ...] = ("refused", "rolled back")
 
 
@@ -88,85 +81,5 @@ def read_verdicts(store: Store, model: str, version: int) -> list[Verdict]:
     return sorted(verdicts, key=lambda verdict: verdict.ended_at)
 
 
-def summary(verdict: Verdict) -> str:
-    """Return the outcome as one sentence."""
-    return f"{verdict.model} {verdict.version} {IN_WORDS[verdict.outcome]}."
-
-
-def page(verdict: Verdict) -> str:
-    """Return a verdict as Markdown."""
-    stable = f"version {verdict.stable_version} ({verdict.stable})" if verdict.stable else "nothing"
-    minutes = (verdict.ended_at - verdict.started_at).total_seconds() / 60
-    lines = [
-        f"# {verdict.model} {verdict.version}: {verdict.outcome}",
-        "",
-        summary(verdict),
-        "",
-        *(f"- {reason}" for reason in verdict.reasons),
-        "",
-        *_table(
-            ("", ""),
-            [
-                ("revision", verdict.candidate),
-                ("image", verdict.image),
-                ("compared with", stable),
-                ("decided on", verdict.basis),
-                ("began", verdict.started_at.isoformat(timespec="seconds")),
-                ("took", f"{minutes:.1f} minutes"),
-                ("by", verdict.by),
-                ("cold start", "not seen" if verdict.cold_start_ms is None else f"{verdict.cold_start_ms:.0f} ms"),
-            ],
-        ),
-        *_section("Not looked at", [f"- {note}" for note in verdict.notes]),
-        *_section("Steps", _steps(verdict)),
-        *_section("What the judge asked", _findings(verdict)),
-        *_section("At 0 %", _facts(verdict.examined)),
-        *_section("Replay", _facts(verdict.replay)),
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def _folder(model: str, version: int) -> str:
     return f"{model}/{version}/rollouts/"
-
-
-def _steps(verdict: Verdict) -> list[str]:
-    rows = [
-        (
-            f"{step.percent} %",
-            f"{(step.until - step.since).total_seconds() / 60:.1f}",
-            f"{step.candidate_requests:,}",
-            f"{step.stable_requests:,}",
-            f"{step.decision}: {'; '.join(step.reasons)}" if step.reasons else step.decision,
-        )
-        for step in verdict.steps
-    ]
-    return _table(("traffic", "minutes", "requests of it", "of the stable", "decision"), rows) if rows else []
-
-
-def _findings(verdict: Verdict) -> list[str]:
-    rows = [(one.check, one.text, f"1 in {one.one_in:,.0f}") for one in verdict.findings]
-    return _table(("more of it than the stable?", "counted", "by chance"), rows) if rows else []
-
-
-def _facts(facts: Mapping[str, Any]) -> list[str]:
-    return _table(("", ""), [(name.replace("_", " "), _text(value)) for name, value in facts.items()]) if facts else []
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        return "; ".join(map(_text, value)) or "none"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(one)}" for name, one in value.items()) or "none"
-    return str(value)
-
-
-def _section(title: str, lines: list[str]) -> list[str]:
-    return ["", f"## {title}", "", *lines] if lines else []
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    cells = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |" for row in cells]

@@ -150,7 +150,7 @@ def _steps(progress: Progress) -> Text:
 def _evidence(progress: Progress) -> Table:
     table = Table("asked", "counted", "by chance", box=None, header_style="dim", padding=(0, 2))
     for one in progress.findings[:SHOWN]:
-        table.add_row(one.check, one.text, f"1 in {one.one_in:,.0f}")
+        table.add_row(one.check, one.counted, f"1 in {one.one_in:,.0f}")
     table.add_row("all together", _bar(progress), f"1 in {progress.decision.one_in:,.0f} of {progress.bound:,.0f}")
     return table
 
