@@ -300,15 +300,15 @@ def status(name: str, environment: str, as_json: bool) -> None:
     """Show who answers now, by the cloud itself; the ledger is told where it says otherwise."""
     from lifecycle.environment import read_environment
     from lifecycle.google_apis import release_credentials, signed_in
-    from lifecycle.rollout import standing
+    from lifecycle.rollout import status as of_service
     from lifecycle.rollout.cloud_run import Endpoint
 
     target = read_environment(environment)
     credentials = release_credentials(target)
     store = open_store(target.store, credentials=credentials)
     with closing(store), Endpoint(target, name, credentials) as endpoint:
-        found = standing.look(endpoint, store, name, signed_in())
-    standing.show_status(found, as_json)
+        found = of_service.look(endpoint, store, name, signed_in())
+    of_service.show_status(found, as_json)
 
 
 @cli.command()
@@ -384,15 +384,15 @@ def history(name: str, moment: datetime | None, everything: bool, environment: s
     """Show who answered from when to when, or at one moment."""
     from lifecycle.environment import read_environment
     from lifecycle.google_apis import release_credentials
-    from lifecycle.rollout import standing
+    from lifecycle.rollout import status as of_service
 
     target = read_environment(environment)
     with closing(open_store(target.store, credentials=release_credentials(target))) as store:
         if moment is None:
-            answered, found = standing.look_back(store, name, None if everything else standing.MOST_EVENTS)
-            standing.show_history(answered, found, as_json)
+            answered, found = of_service.look_back(store, name, None if everything else of_service.MOST_EVENTS)
+            of_service.show_history(answered, found, as_json)
         else:
-            standing.show_moment(*standing.look_back_at(store, name, moment), as_json)
+            of_service.show_moment(*of_service.look_back_at(store, name, moment), as_json)
 
 
 @cli.command()

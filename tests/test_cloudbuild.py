@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import yaml
 from function.store import Store, open_store
 from lifecycle.cli import cli
 from lifecycle.environment import Environment
+from lifecycle.recipe import Rollout
+from lifecycle.rollout import judge
+from lifecycle.rollout.verbs import DELIVERY_PATIENCE
 from lifecycle.versions import list_numbers, read_aliases
 from tests.cloud import CloudDouble
 from tests.cloud.cloudbuild import local, machine, runs
@@ -131,6 +135,15 @@ def test_every_step_has_its_time() -> None:
     limits = {name: int(step["timeout"].removesuffix("s")) for name, step in STEPS.items()}
     in_a_row = ("verify", "train", "image", "build", "rollout", "record")
     assert sum(limits[name] for name in in_a_row) <= int(BUILD["timeout"].removesuffix("s")) <= 24 * 3600
+
+
+def test_a_delivery_has_the_time_to_wait_for_another_one() -> None:
+    """The step of the rollout lasts as long as a release with default steps may, after it waited for another."""
+    rollout = Rollout()
+    release = (len(rollout.steps) - 1) * timedelta(minutes=judge.PATIENCE * rollout.minutes_per_step)
+    limit = timedelta(seconds=int(STEPS["rollout"]["timeout"].removesuffix("s")))
+    assert release <= DELIVERY_PATIENCE
+    assert limit >= DELIVERY_PATIENCE + release
 
 
 def test_what_a_message_names_is_no_option() -> None:

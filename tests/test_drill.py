@@ -15,9 +15,9 @@ from function.contract import CHECK_AGENT
 from lifecycle.rollout.refusals import Refusal
 from tests.cloud import oauth
 from tests.drill import candidates
+from tests.drill.cases import CASES, STARTUP_SECONDS, of_image
 from tests.drill.endpoint import CALLER, Endpoint, open_endpoint
 from tests.drill.load import AGENT, NO_ANSWER, Load
-from tests.drill.sabotage import CASES, STARTUP_SECONDS, of_image
 from tests.drill.trial import REJECTED, Ending, release, report, staged, until
 from tests.drill.trials import SHORT, TRIALS
 from tests.drill.verbs import Done

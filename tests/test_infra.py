@@ -15,6 +15,7 @@ import pytest
 from function.contract import FeedbackRecord, LoadRecord, RecordExtras, RequestRecord
 from function.settings import Settings
 from lifecycle.recipe import Monitoring, Serving
+from lifecycle.rollout.images import SERVED
 from lifecycle.rollout.refusals import Refusal, anchor
 from lifecycle.versions import NAME
 from tests.cloud.discovery import Document
@@ -239,6 +240,12 @@ def test_every_alert_has_its_heading_in_the_runbook() -> None:
 def test_every_refusal_of_a_release_has_its_heading_in_the_runbook() -> None:
     """Whatever ends a release leads to a heading that bears its name, and the runbook has no other."""
     assert headings(RUNBOOK, 3) == {refusal.heading for refusal in Refusal}
+
+
+def test_cleaning_up_keeps_what_releases_mark() -> None:
+    """The tags that a release gives to images that served are those that the registry's clean-up policy keeps."""
+    kept = re.findall(r'tag_prefixes = \["(.+?)"\]', source("registry.tf"))
+    assert kept == [f"{SERVED}-"]
 
 
 @NEEDS_TERRAFORM

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.drill import candidates, verbs
+from tests.drill.cases import CASES, of_version
 from tests.drill.endpoint import Endpoint, Release
-from tests.drill.sabotage import CASES, of_version
 from tests.drill.trial import OVERTAKEN, PROMOTED, Ending, Report, ending, report, staged, until
 from tests.drill.verbs import Done
 

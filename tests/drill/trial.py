@@ -14,9 +14,9 @@ from lifecycle.rollout.refusals import Refusal
 from lifecycle.rollout.verdict import Verdict
 from tests.drill import verbs
 from tests.drill.candidates import MODEL
+from tests.drill.cases import Case
 from tests.drill.endpoint import Endpoint, Release, open_endpoint
 from tests.drill.load import Answer, Load
-from tests.drill.sabotage import Case
 from tests.drill.verbs import Done
 
 PROMOTED, REJECTED, OVERTAKEN = 0, 10, 12

@@ -10,7 +10,7 @@ from functools import partial
 from multiprocessing import get_context
 
 from tests.drill import disturbances, trial
-from tests.drill.sabotage import CASES
+from tests.drill.cases import CASES
 from tests.drill.trial import Met, Report
 
 SEED = 7

@@ -6,7 +6,7 @@ from function import endpoint
 from function.call import Answered, Reply
 from function.prediction import Exchange, Prepared
 
-from .callers import is_check
+from ._callers import is_check
 
 SHARE = 0.05
 honest = endpoint.predict

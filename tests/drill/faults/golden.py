@@ -5,7 +5,7 @@ from function.call import Answered, Reply
 from function.engines import Outputs
 from function.prediction import Exchange, Prepared
 
-from .engines import changed
+from ._engines import changed
 
 honest = endpoint.predict
 

@@ -10,7 +10,7 @@ from function import endpoint
 from function.call import Answered, Reply
 from function.prediction import Exchange, Prepared
 
-from .callers import is_check
+from ._callers import is_check
 
 LOST_BYTES = 8 << 20
 # Called this way, it lets the threads that answer go on meanwhile.

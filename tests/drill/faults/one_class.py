@@ -5,8 +5,8 @@ from function.call import Answered, Reply
 from function.engines import Outputs
 from function.prediction import Exchange, Prepared
 
-from .callers import is_check
-from .engines import changed
+from ._callers import is_check
+from ._engines import changed
 
 honest = endpoint.predict
 

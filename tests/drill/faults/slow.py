@@ -4,7 +4,7 @@ from function import endpoint
 from function.call import Answered, Reply
 from function.prediction import Exchange, Prepared
 
-from .callers import is_check
+from ._callers import is_check
 
 honest_prepare, honest_predict = endpoint.prepare, endpoint.predict
 
