@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from scipy.stats import binomtest, fisher_exact, mannwhitneyu, norm
 
 from lifecycle.recipe import Rollout
-from tests.benchmarks.judge import WAYS, interval, main, ours
+from tests.benchmarks.judge import RATES_BEYOND, WAYS, interval, main, ours
 from tests.benchmarks.judge_cases import (
     BEYOND,
     CASES,
@@ -134,6 +134,15 @@ def test_the_command_prints_its_tables() -> None:
 
 
 ROWS = [row.strip("| ").split(" | ") for row in re.findall(r"^\|.*\|$", GUIDE, re.M)]
+
+
+@pytest.mark.parametrize("case", BY_NAME.values(), ids=BY_NAME)
+def test_the_guide_holds_what_was_measured_of_each_case(case: Case) -> None:
+    """docs/judge.md has a row for each case and rate, and no good version is rolled back more often than stated."""
+    rows = {row[1]: row[2:] for row in ROWS if row[0] == case.name and len(row) == 2 + len(WAYS)}
+    assert list(rows) == list(RATES if case in CASES else RATES_BEYOND)
+    for cells in rows.values() if case.good and case in CASES else ():
+        assert float(cells[0].split()[0]) <= 100 * Rollout().false_rollbacks
 
 
 def test_the_guide_names_no_case_that_is_gone() -> None:

@@ -43,7 +43,8 @@ def table(reports: dict[str, Report]) -> Table:
     shown = Table("trial", "ended", "requests of the candidate", "seconds until it was gone", "failed", "evidence")
     for name, report in reports.items():
         met = report.met
-        gone = f"{met.seconds:.1f}" if met.requests else "-"
+        stays = "stays" if report.ended == "promoted" else "-"
+        gone = f"{met.seconds:.1f}" if met.requests and report.ended != "promoted" else stays
         cells = (name, report.ended, str(met.requests), gone, str(sum(met.failed.values())), report.evidence)
         shown.add_row(*cells, style="red" if report.faults else "")
     return shown
