@@ -74,7 +74,7 @@ clients: $(READY) ## Make environments of other people's clients, which docs/dia
 cloud: $(READY) ## Show the whole product on this machine: Terraform, training, release and calls on a local Google Cloud
 	@$(BIN)/python -m tests.cloud.laptop --model $(MODEL) --port $(CLOUD_PORT)
 
-drill: $(READY) ## Release good and bad versions on a local Google Cloud, under load and while things fail (about ten minutes)
+drill: $(READY) ## Release good and bad versions on a local Google Cloud, under load and while things fail (a quarter of an hour)
 	@$(BIN)/python -m tests.drill
 
 deliver: $(READY) ## Carry out cloudbuild.yaml on this machine (RUN=deliver), against a local cloud that goes on running

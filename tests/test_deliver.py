@@ -108,6 +108,37 @@ def test_a_cloud_outlives_the_command_that_needed_it(tmp_path: Path) -> None:
         folder.with_suffix(".log").unlink(missing_ok=True)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_bare_clone_is_delivered(tmp_path: Path) -> None:
+    """From source to all of the traffic; the second time there is nothing to do; an edit releases its model alone."""
+    clone, port = tmp_path / "main", free_port()
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    (clone / ".venv").symlink_to(sys.prefix)
+    os.utime(clone / "requirements-dev.txt", (0, 0))  # older than what was installed of it
+    models = {entry.name for entry in (clone / "models").iterdir() if entry.is_dir()} & set(find_target("dev").models)
+
+    def make(*words: str) -> str:
+        command = ["make", *words, f"CLOUD_PORT={port}"]
+        done = subprocess.run(command, cwd=clone, capture_output=True, text=True, timeout=580)
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr
+        return done.stdout
+
+    try:
+        first = make("deliver", "SKIP=verify")
+        assert {model for model in models if f"{model} 1 answers everything" in first} == models
+        second = make("deliver", "SKIP=verify")
+        assert second.count("nothing to do") == len(models)
+        assert "answers everything." not in second
+        recipe = clone / "models" / "churn" / "train.py"
+        recipe.write_text(recipe.read_text().replace("max_iter=120", "max_iter=110"))
+        third = make("deliver", "SKIP=verify")
+        assert "churn 2 answers everything" in third
+        assert third.count("nothing to do") == len(models) - 1
+    finally:
+        make("stop")
+
+
 def wait_for_end(process: int) -> None:
     """Wait until a process that is nobody's child here has ended."""
     watched = os.pidfd_open(process)

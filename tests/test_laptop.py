@@ -36,7 +36,7 @@ def test_it_shows_the_product_and_ends(tmp_path: Path) -> None:
         assert process.wait(20) == 0
     assert "Apply complete!" in said
     assert "churn version 1 is published" in said
-    assert "is ready" in said
+    assert "churn 1 answers everything." in said
     assert '"predictions":["No"]' in said
     assert not folder.exists()
 

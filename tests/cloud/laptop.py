@@ -16,9 +16,7 @@ import httpx2
 from google.api_core.exceptions import GoogleAPIError
 
 from tests.cloud import oauth
-from tests.cloud.api import run_client
 from tests.cloud.artifactregistry.images import copy_function
-from tests.cloud.double import CloudDouble
 from tests.cloud.installation import (
     PORT,
     CannotGoOn,
@@ -71,9 +69,10 @@ def show(place: Place, model: str) -> None:
     with step("its image", "code and pin, pushed") as done:
         digest = _push(place, model)
         done.append(f"{model}@{digest[:19]}...")
-    with step("its release", "one update by the Cloud Run Admin API") as done:
-        revision = _release(cloud, target.service(model), f"{target.images(model)}@{digest}")
-        done.append(f"revision {revision.rpartition('/')[2]} is ready")
+    with step("its release", f"lifecycle rollout {model} --image {model}@{digest[:19]}...") as done:
+        image = f"{target.images(model)}@{digest}"
+        said = _lifecycle(place.inside, "rollout", model, "--image", image, "--environment", target.name).splitlines()
+        done.append(next(line for line in said if line.endswith(" answers everything.")))
     url = cloud.resources(SERVICES)[target.service(model)]["uri"]
     _say_what_to_try(place, url, model, _call(url), applied=applied)
 
@@ -98,15 +97,6 @@ def _push(place: Place, model: str) -> str:
     return place.cloud.images.push(folder, place.target.images(model))
 
 
-def _release(cloud: CloudDouble, name: str, image: str) -> str:
-    """Give a service another image; return the name of the revision that serves it."""
-    with run_client(cloud) as client:
-        service = client.get_service(name=name)
-        service.template.containers[0].image = image
-        revision: str = client.update_service(service=service).result().latest_ready_revision
-    return revision
-
-
 def _call(url: str) -> str:
     """Return what the endpoint answers to its own example."""
     token = oauth.identity_token(oauth.OWNER, url)
@@ -127,7 +117,8 @@ def _say_what_to_try(place: Place, url: str, model: str, answer: str, *, applied
         f'curl -s -H "Authorization: Bearer {token}" {url}/model',
         f"curl -s {url}/model   # without a token: 403, as Cloud Run has it",
         *(["make plan   # change something in infra/ or a model.yaml first"] if applied else []),
-        f"{python} -m lifecycle versions {model} --store {place.target.store}",
+        f"{python} -m lifecycle status {model}   # who answers; history tells since when",
+        "make deliver SKIP=verify   # what a push would do: edit a train.py first",
         *([alerts] if applied else []),
         f"curl -s {cloud.url}/_double/   # what else the double can be asked",
         *([logs] if shutil.which("gcloud") else []),
