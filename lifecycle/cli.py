@@ -17,7 +17,7 @@ from lifecycle import console
 from lifecycle.card import describe_engine
 from lifecycle.decision import DECISION, describe_verdict
 from lifecycle.errors import LifecycleError, StoreFailed, VerifyFailed
-from lifecycle.options import ModelName, Moment, as_json, in_environment, in_store
+from lifecycle.options import Length, ModelName, Moment, as_json, in_environment, in_store
 from lifecycle.pinning import bake, is_baked, pin_of, read_whole, write_pin
 from lifecycle.versions import (
     CHAMPION,
@@ -249,23 +249,21 @@ def pin(name: str, version: str | None, out: Path, bake: bool | None, store: Sto
 @click.option("--image", help="Another image than that of this checkout's code, by its digest: NAME@sha256:...")
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Length(1 / 60, 10_000),
     envvar="ROLLOUT_MINUTES",
     show_envvar=True,
     help="Minutes a step, instead of model.yaml's",
 )
 @click.option(
     "--every",
-    type=click.FloatRange(min=0.2),
+    type=Length(0.2, 3600),
     default=20.0,
     show_default=True,
     envvar="ROLLOUT_EVERY",
     show_envvar=True,
     help="Seconds between looks",
 )
-@click.option(
-    "--shadow", type=click.FloatRange(min=0, min_open=True), help="Stay at 0 %, and replay for so many minutes"
-)
+@click.option("--shadow", type=Length(1 / 60, 10_000), help="Stay at 0 %, and replay for so many minutes")
 @click.option("--again", is_flag=True, help="Although it was refused or rolled back before")
 @in_environment
 @as_json
@@ -384,12 +382,13 @@ def history(name: str, moment: datetime | None, everything: bool, environment: s
     """Show who answered from when to when, or at one moment."""
     from lifecycle.environment import read_environment
     from lifecycle.google_apis import release_credentials
+    from lifecycle.rollout import ledger
     from lifecycle.rollout import status as of_service
 
     target = read_environment(environment)
     with closing(open_store(target.store, credentials=release_credentials(target))) as store:
         if moment is None:
-            answered, found = of_service.look_back(store, name, None if everything else of_service.MOST_EVENTS)
+            answered, found = of_service.look_back(store, name, None if everything else ledger.MOST_EVENTS)
             of_service.show_history(answered, found, as_json)
         else:
             of_service.show_moment(*of_service.look_back_at(store, name, moment), as_json)

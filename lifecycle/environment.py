@@ -44,7 +44,7 @@ class Environment(NamedTuple):
 
 def read_environment(name: str, folder: Path = FOLDER) -> Environment:
     """Return an environment; raises Missing where no file is called so, RecipeInvalid with what the file lacks."""
-    path = folder / f"{name}.tfvars"
+    path = folder / f"{name[:100]}.tfvars"  # longer ones are no names of files
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in folder.glob("*.tfvars"))) or "none yet"
         raise Missing(f"There is no {path}; the environments are: {there}.")

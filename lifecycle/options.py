@@ -1,5 +1,6 @@
 """What verbs share on the command line: models, stores, environments."""
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,20 @@ class ModelName(click.ParamType[str]):
         return check_name(value)
 
 
+class Length(click.FloatRange):
+    """A length of time within bounds; "nan", which is in no order with them, is none."""
+
+    def __init__(self, least: float, most: float) -> None:
+        super().__init__(least, most)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return it as a number; fail with what was expected."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"a number between {self.min:g} and {self.max:g} is expected, found {value!r}", param, ctx)
+        return number
+
+
 class Moment(click.ParamType[datetime]):
     """A moment that has been, given as ISO 8601 writes it; without a zone it is UTC."""
 
@@ -49,7 +64,10 @@ class Moment(click.ParamType[datetime]):
             given = datetime.fromisoformat(value) if isinstance(value, str) else value
         except ValueError:
             self.fail(f"a time such as 2026-11-07T12:00 or 2026-11-07T13:00:30+01:00 is expected, found {value!r}")
-        moment = given if given.tzinfo else given.replace(tzinfo=UTC)
+        try:
+            moment = (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
+        except OverflowError:  # in the first or the last year that there is, by another zone
+            self.fail(f"a time between the years 2 and 9998 is expected, found {value!r}")
         if moment > datetime.now(UTC):
             self.fail(f"a time that has been is expected, found {value!r}: nobody knows who will answer")
         return moment

@@ -108,7 +108,7 @@ def read_version(store: Store, model: str, number: int) -> Version:
 def find_number(store: Store, model: str, wanted: str | None) -> int:
     """Return the number that a number, an alias or nothing (champion, else the newest) stands for; raises Missing."""
     aliases = read_aliases(store, model)
-    if wanted is not None and wanted.isdecimal():
+    if wanted is not None and re.fullmatch("[0-9]{1,18}", wanted):
         return int(wanted)
     if wanted is not None and wanted not in aliases:
         raise Missing(f"{model} has no alias {wanted!r} in {store.url}; there are: {', '.join(aliases) or 'none'}.")

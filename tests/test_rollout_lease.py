@@ -121,7 +121,7 @@ def test_who_lost_it_while_nobody_holds_it_hears_so(store: Store) -> None:
     age(store, LASTS + timedelta(seconds=1))
     with hold(store, "churn", BOB):
         pass
-    with pytest.raises(Overtaken, match="Somebody else has released churn"):
+    with pytest.raises(VerifyFailed, match="was taken away"):
         first.renew()
 
 

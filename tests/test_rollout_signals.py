@@ -373,7 +373,7 @@ def test_reads_stay_within_their_share(cloud: CloudDouble, watch: Watch, clock: 
     assert [isinstance(look, Look) for look in looks] == [True] * 30 + [False] * 10
     asked = [entry for entry in cloud.requests.as_json() if entry["method"] == "logging.entries.list"]
     assert len(asked) == 30
-    assert "quota" in looks[-1].reason
+    assert "to stay within a share of Cloud Logging's 60 reads a minute" in looks[-1].reason
     assert looks[-1].again_in_seconds == watch.pause() == 60.0
     clock.seconds += 60.0
     assert watch.pause() == 0.0

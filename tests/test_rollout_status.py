@@ -352,7 +352,7 @@ def test_nothing_was_released_yet(cloud: CloudDouble, run: Run) -> None:
 def test_other_objects_and_older_events_are_said(cloud: CloudDouble, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """History shows what it read, and says what it left out or could not read."""
     cloud.storage.write(PLACE.model_bucket, f"{MODEL}/ledger/notes.txt", b"x")
-    monkeypatch.setattr("lifecycle.rollout.status.MOST_EVENTS", 2)
+    monkeypatch.setattr("lifecycle.rollout.ledger.MOST_EVENTS", 2)
     done = run("history", MODEL)
     assert len(done.out.splitlines()) == 3
     assert "2 older events were not read; --all reads them" in done.err

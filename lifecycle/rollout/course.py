@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from google.auth.credentials import Credentials
+from pydantic import ValidationError
 
 from function.contract import REFERENCE, Shape
 from function.store import Store, StoreError
 from lifecycle.environment import Environment
-from lifecycle.errors import CloudFailed, LifecycleError, Overtaken, VerifyFailed
+from lifecycle.errors import LifecycleError, NotReleasable, Overtaken, VerifyFailed
 from lifecycle.pinning import read_whole
 from lifecycle.recipe import Rollout, Serving
 from lifecycle.reference import Reference
@@ -116,19 +117,24 @@ class Course:
         self._traffic = Traffic(scene.endpoint, state, scene.store, model, rollout, scene.who)
 
     def run(self) -> Verdict:
-        """Go through with it, and return what became of it; raises Overtaken, CloudFailed, StoreError.
+        """Go through with it, and return what became of it; raises LifecycleError, StoreError.
 
-        Where a service that it needs fails for long, the traffic goes back first, as far as that can still be done.
+        Whatever else stops it, foreseen or not, the traffic goes back first, as far as that can still be done: nobody
+        would look at the candidate any more.
         """
+        if self._wanted.shadow_minutes is not None and self._kept.percent:
+            text = f"{self._kept.candidate} has {self._kept.percent} % of the traffic, and a shadow has none:"
+            raise NotReleasable(text, ["a rollout without --shadow goes on with it; a rollback ends it"])
         try:
             return self._go()
         except Overtaken as error:
             self._conclude("overtaken", [error.message, *error.reasons], Refusal.MOVED)
             raise
-        except (CloudFailed, StoreError) as error:
+        except Exception as error:
+            why = error.message if isinstance(error, LifecycleError | StoreError) else repr(error)
             with suppress(LifecycleError, StoreError):
-                self._take_back(error.message)
-                self._conclude("interrupted", [error.message])
+                self._take_back(why)
+                self._conclude("interrupted", [why])
             raise
 
     def _go(self) -> Verdict:
@@ -157,7 +163,7 @@ class Course:
         # Another release that was killed may have left its candidate with more of the traffic than the stable revision.
         stable = (state.tagged(STABLE) if state.tagged(CANDIDATE) else "") or state.main
         fresh = Kept(rollout=new_id(), image=self._wanted.image, stable=stable, started_at=now, since=now)
-        left = Kept.model_validate(self._lease.state) if self._lease.state else fresh
+        left = _read_kept(self._lease.state) or fresh
         # One that was killed between its last step and its last word has made the candidate the stable revision.
         candidate = state.tagged(CANDIDATE) or (left.candidate if state.main == left.candidate else "")
         if not candidate or not self._is_wanted(self._scene.endpoint.revision(candidate)):
@@ -165,12 +171,13 @@ class Course:
         if left.candidate != candidate:
             note = "an earlier run brought the candidate here, and what it saw is not known"
             left = fresh.model_copy(update={"candidate": candidate, "notes": (note,)})
-        others = [name for name in (state.tagged(STABLE), state.tagged(PREVIOUS)) if name not in ("", candidate)]
-        stable = others[0] if others else state.main
         if left.percent != state.percent(candidate):  # it was killed while it changed them
             moved = {"since": now, "position": starting(state.settled, left.position)}
             left = left.model_copy(update={"percent": state.percent(candidate), **moved})
-        return left.model_copy(update={"stable": stable})
+        # The one that a tag names, else that the earlier run knew; a tag can be taken away by hand.
+        known = (state.tagged(STABLE), left.stable, state.tagged(PREVIOUS), *(share.revision for share in state.split))
+        there = {share.revision for share in state.split} - {candidate}
+        return left.model_copy(update={"stable": next((name for name in known if name in there), state.main)})
 
     def _is_wanted(self, revision: Revision) -> bool:
         return revision.image == self._wanted.image and self._labels.items() <= revision.labels.items()
@@ -180,15 +187,27 @@ class Course:
         kept, state = self._kept, self._traffic.state
         if kept.candidate and kept.candidate in (state.tagged(CANDIDATE), state.main):
             self._say(f"going on with {kept.candidate}, which has {kept.percent} % of the traffic")
+            if state.main != kept.candidate and state.tagged(STABLE) != kept.stable:
+                self._traffic.move(self._shares(kept.candidate, kept.percent), "both revisions have their tags again")
             return
         self._say(f"making a revision of {self._wanted.image}")
-        shares = [Share(kept.stable, 100, STABLE)]
+        shares = self._shares("", 0)
         name = self._traffic.deploy(self._wanted.image, self._labels, shares, "a candidate is made")
         candidate = self._scene.endpoint.revision(name)
         self._keep(candidate=name)
         if not candidate.ready:
             raise Refused(Refusal.NOT_READY, [f"{name}: {candidate.reason}"])
-        self._traffic.move([*shares, Share(name, 0, CANDIDATE)], "the candidate is ready")
+        self._traffic.move(self._shares(name, 0), "the candidate is ready")
+
+    def _shares(self, candidate: str, percent: int) -> list[Share]:
+        """Return a split with so much for the candidate; what could be gone back to before still can."""
+        stable, previous = self._kept.stable, self._traffic.state.tagged(PREVIOUS)
+        if percent == 100:
+            return [Share(candidate, 100, STABLE), Share(stable, 0, PREVIOUS)]
+        shares = [Share(stable, 100 - percent, STABLE)]
+        if candidate:
+            shares.append(Share(candidate, percent, CANDIDATE))
+        return [*shares, *([Share(previous, 0, PREVIOUS)] if previous not in ("", stable, candidate) else [])]
 
     @property
     def _is_compared(self) -> bool:
@@ -247,7 +266,10 @@ class Course:
                 found = before(self._scene.reads, self._watched, now, hours=(now - since) / timedelta(hours=1))
                 if isinstance(found, Before):
                     results, since = [*results, self._send_to_both(calls, found.instances)], now
-                    self._keep(replay=_as_json(joined(results)))
+                    so_far = joined(results)
+                    self._keep(replay=_as_json(so_far))
+                    told = f"{so_far.compared.differing} of {so_far.compared.asked} answers differ so far"
+                    self._say(f"{told}; until {until:%H:%M} UTC")
         result = joined(results)
         self._say(f"{result.compared.differing} of {result.compared.asked} answers differ")
         return judge_replay(result, self._wanted.goals.rollout.disagreement) or ["nothing spoke against it"]
@@ -303,6 +325,10 @@ class Course:
         # Before anybody meets it: from now on it may be gone back to.
         keep_image(scene.environment, manifest.model, self._wanted.image, manifest.version, scene.credentials)
         reasons: Sequence[str] = ["no release answered before it, so there was nothing to compare it with"]
+        if self._is_compared:
+            steps, minutes = self._wanted.goals.rollout.steps, self._wanted.goals.rollout.minutes_per_step
+            shown = ", ".join(f"{percent} %" for percent in steps)
+            self._say(f"steps: {shown}; {minutes:g} minutes each, at most {judge.PATIENCE * minutes:g}")
         for percent in self._wanted.goals.rollout.steps if self._is_compared else (100,):
             if percent > self._kept.percent:
                 self._give(percent)
@@ -311,12 +337,8 @@ class Course:
         return reasons
 
     def _give(self, percent: int) -> None:
-        stable, candidate = self._kept.stable, self._kept.candidate
-        shares = [Share(stable, 100 - percent, STABLE), Share(candidate, percent, CANDIDATE)]
-        if percent == 100:
-            shares = [Share(candidate, 100, STABLE), Share(stable, 0, PREVIOUS)]
         self._say(f"{percent} % of the traffic")
-        self._traffic.move(shares, f"a step to {percent} %")
+        self._traffic.move(self._shares(self._kept.candidate, percent), f"a step to {percent} %")
         watched_from = starting(self._traffic.state.settled, self._kept.position)
         self._keep(percent=percent, since=_now(), position=watched_from)
 
@@ -372,8 +394,16 @@ class Course:
         self._traffic.roll_back(self._kept.stable, why)
 
     def _crown(self) -> None:
-        """Let `champion` name what answers everything."""
-        move_alias(self._scene.store, self._manifest.model, CHAMPION, self._manifest.version)
+        """Let `champion` name what answers everything; raises Overtaken where somebody has taken it back meanwhile."""
+        store, model = self._scene.store, self._manifest.model
+        self._traffic.check()
+        before = move_alias(store, model, CHAMPION, self._manifest.version)
+        try:
+            self._traffic.check()
+        except Overtaken:
+            if before is not None:
+                move_alias(store, model, CHAMPION, before)
+            raise
         self._traffic.crown(self._kept.candidate, "it answers everything")
 
     def _conclude(self, outcome: Outcome, reasons: Sequence[str], refusal: Refusal | None = None) -> Verdict:
@@ -391,7 +421,7 @@ class Course:
             stable_version=self._stable.version if compared else None,
             outcome=outcome,
             heading=refusal.heading if refusal else None,
-            basis=kept.steps[-1].basis if kept.steps else "what was asked at 0 %",
+            basis=self._basis(),
             reasons=tuple(reasons),
             notes=(*kept.notes, *(kept.checks.left_out if kept.checks else ())),
             started_at=kept.started_at,
@@ -406,6 +436,11 @@ class Course:
         write_verdict(self._scene.store, verdict)
         self._lease.forget()
         return verdict
+
+    def _basis(self) -> str:
+        if self._kept.steps:
+            return self._kept.steps[-1].basis
+        return "what was seen until then" if self._kept.percent else "what was asked at 0 %"
 
     # What is kept and shown
 
@@ -454,6 +489,13 @@ class Course:
 
     def _say(self, text: str) -> None:
         self._scene.view.say(self._manifest.model, text)
+
+
+def _read_kept(state: Mapping[str, Any] | None) -> Kept | None:
+    """Return what an earlier run kept; nothing where it kept nothing, or was of other code and is not understood."""
+    with suppress(ValidationError):
+        return Kept.model_validate(state) if state else None
+    return None
 
 
 def _as_json(result: Replayed) -> Mapping[str, Any]:

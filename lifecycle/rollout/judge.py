@@ -332,7 +332,7 @@ def _missing(checks: Checks, evidence: Evidence, step: Step) -> Iterator[str]:
     if step.minutes < checks.minutes_per_step:
         yield f"{step.minutes:.1f} of {checks.minutes_per_step:g} minutes"
     if not has_enough(checks, np.array(totals)):
-        yield f"{_traffic(evidence)}, {checks.requests:,} are wanted, and a tenth as many records"
+        yield f"{checks.requests:,} requests of either version are wanted, and a tenth as many records"
     worst = _doubt(checks, evidence)
     if worst.one_in >= DOUBT:
         yield f"doubts: {worst.text}"
@@ -349,7 +349,7 @@ def _low_traffic(checks: Checks, evidence: Evidence, step: Step) -> Iterator[str
         "failed": "it goes back because the replay of recent requests did not hold",
         "nothing": "it goes on with its golden examples alone: there were no recent requests to replay",
     }
-    yield f"{_traffic(evidence)} after {step.minutes:.0f} minutes, where {checks.requests:,} are wanted: traffic is low"
+    yield f"{_traffic(evidence)} after {step.minutes:.1f} minutes, where {checks.requests:,} are wanted: traffic is low"
     yield replays[step.replay]
 
 

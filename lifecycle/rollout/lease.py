@@ -95,9 +95,12 @@ class Lease:
             raise self._lost()
         self._generation, self.state = stored.generation, state
 
-    def _lost(self) -> Overtaken:
+    def _lost(self) -> LifecycleError:
         holder = _read(self._store, self._model)[0].holder
-        return _held(self._model, holder) if holder else Overtaken(f"Somebody else has released {self._model}.")
+        if holder:
+            return _held(self._model, holder)
+        gone = f"{self._store.url}/{_key(self._model)}, by which {self._model} is released here, was taken away."
+        return VerifyFailed(gone, ["what to do: see what `status` says, then run it again"])
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import uuid
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from typing import Literal, NamedTuple
@@ -22,6 +23,7 @@ TIME = "%Y%m%dT%H%M%S.%fZ"
 MONTH = "%Y%m"
 MOST_BACKWARDS = timedelta(minutes=10)  # by which one machine's clock may be behind another's
 AT_ONCE = 16  # objects that are read
+MOST_EVENTS = 1000  # that are read unless somebody wants all: some ninety releases
 AROUND = 100  # events on each side of a moment: several releases
 Kind = Literal["intent", "done", "found", "champion"]
 
@@ -162,7 +164,7 @@ def _in_pairs(events: Sequence[Event]) -> Iterator[tuple[Event, Event | None]]:
 def _next_time(store: Store, model: str, now: datetime) -> datetime:
     """Return the present, or the moment after the newest event where this machine's clock is a little behind."""
     months = sorted({f"{now:{MONTH}}", f"{now + MOST_BACKWARDS:{MONTH}}"})
-    names = [name for month in months for name in _names(store, f"{model}/{FOLDER}/{month}") if NAME.fullmatch(name)]
+    names = [name for month in months for name in _names(store, f"{model}/{FOLDER}/{month}") if _is_event(name)]
     newest = _time(max(names)) if names else now - MOST_BACKWARDS
     return newest + timedelta(microseconds=1) if now <= newest <= now + MOST_BACKWARDS else now
 
@@ -170,8 +172,15 @@ def _next_time(store: Store, model: str, now: datetime) -> datetime:
 def _sorted_out(store: Store, model: str) -> tuple[list[str], list[str]]:
     """Return the names of events, the oldest first, and what to say of those of anything else."""
     names = _names(store, f"{model}/{FOLDER}/")
-    strangers = [f"{store.url}/{model}/{FOLDER}/{name} is no event" for name in names if not NAME.fullmatch(name)]
-    return [name for name in names if NAME.fullmatch(name)], strangers
+    strangers = [f"{store.url}/{model}/{FOLDER}/{name} is no event" for name in names if not _is_event(name)]
+    return [name for name in names if _is_event(name)], strangers
+
+
+def _is_event(name: str) -> bool:
+    """Tell whether a name is an event's: made of a moment that there is."""
+    with suppress(ValueError):
+        return NAME.fullmatch(name) is not None and bool(_time(name))
+    return False
 
 
 def _ledger(store: Store, model: str, names: Sequence[str], strangers: Sequence[str]) -> Ledger:

@@ -1,5 +1,6 @@
 """Reads of Cloud Logging and Cloud Monitoring: within a share of their quota, and no faster than they ask for."""
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ TIMEOUT_SECONDS = 20
 LONGEST_PAUSE_SECONDS = 60.0
 MINUTE_SECONDS = 60.0
 REQUEST_COUNT = "run.googleapis.com/request_count"
+NOT_ALLOWED = {401, 403}
 PASSING = {408, 429, 500, 502, 503, 504}  # statuses that another attempt may not get
 
 Codes = dict[str, Counter[int]]  # requests by revision and status
@@ -50,7 +52,7 @@ class Budget:
     def take(self) -> None:
         """Count one read; raises NotRead where none is allowed now."""
         if (seconds := self.pause(1)) > 0:
-            raise NotRead(f"the share of Cloud Logging's quota is used up, or it asked for a pause of {seconds:.0f} s")
+            raise NotRead(f"{math.ceil(seconds)} s more, to stay within a share of Cloud Logging's 60 reads a minute")
         self._taken.append(self._clock())
 
     def pause(self, reads: int) -> float:
@@ -116,14 +118,18 @@ class Reads:
             raise self._failure("Cloud Logging", None, f"the connection failed ({type(error).__name__})") from error
         except GoogleAuthError as error:
             raise self._failure("the sign-in for Cloud Logging", None if error.retryable else 401, error) from error
+        except (LookupError, TypeError, ValueError, AttributeError) as error:  # the library expects whole answers
+            raise self._failure("Cloud Logging", None, f"its answer cannot be read ({error!r})") from error
         self.budget.succeeded()
         return found
 
     def request_counts(self, region: str, service: str, start: datetime, end: datetime) -> Codes:
         """Return what Cloud Run counted at a service's revisions, by status, in whole minutes from `start` to `end`.
 
-        Raises NotRead, or CloudFailed where it is no use to ask again.
+        Nothing is counted in less than a minute. Raises NotRead, or CloudFailed where it is no use to ask again.
         """
+        if end <= start:
+            return {}
         asked = self._monitoring.projects().timeSeries()
         request = asked.list(
             name=f"projects/{self._project}",
@@ -158,8 +164,8 @@ class Reads:
         """Return the error of a read that failed; only what may pass is worth another one."""
         said = " ".join(str(text).split()).rstrip(".")
         if status is not None and status not in PASSING:
-            need = "the release identity needs roles/viewer, as infra/delivery.tf gives it"
-            return CloudFailed(f"{where} refuses to be read ({status}): {said}; {need}.")
+            need = "; the release identity needs roles/viewer, as infra/delivery.tf gives it"
+            return CloudFailed(f"{where} refuses to be read ({status}): {said}{need if status in NOT_ALLOWED else ''}.")
         self.budget.failed()
         return NotRead(f"{where}: {said}" if status is None else f"{where} answered {status}: {said}")
 

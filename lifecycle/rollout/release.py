@@ -1,29 +1,32 @@
 """A release as a whole: what is released where, what stands against it, and the way back by hand."""
 
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from google.auth.credentials import Credentials
 
-from function.store import Store
+from function.store import Store, StoreError
 from lifecycle.environment import Environment
-from lifecycle.errors import NotReleasable, Overtaken
+from lifecycle.errors import NotReleasable, Overtaken, StoreFailed
 from lifecycle.pinning import pin_of
 from lifecycle.recipe import Rollout, Serving
+from lifecycle.rollout import ledger
 from lifecycle.rollout.chosen import standing, to_release
 from lifecycle.rollout.cloud_run import CANDIDATE, MODEL, PREVIOUS, STABLE, VERSION, Endpoint, Revision, State
 from lifecycle.rollout.course import Course, Goals, Scene, Wanted, new_id
 from lifecycle.rollout.images import find_image, tag_of
 from lifecycle.rollout.lease import hold
+from lifecycle.rollout.ledger import MOST_EVENTS, Event
 from lifecycle.rollout.reads import Reads
 from lifecycle.rollout.refusals import Refusal, as_error
 from lifecycle.rollout.traffic import Traffic
 from lifecycle.rollout.verdict import Verdict, read_verdicts, write_verdict
 from lifecycle.rollout.view import View
-from lifecycle.versions import CHAMPION, Version, find_number, move_alias, read_aliases, read_version
+from lifecycle.versions import CHALLENGER, CHAMPION, Version, find_number, move_alias, read_aliases, read_version
 
 OPEN = "INGRESS_TRAFFIC_ALL"
 WAIT_SECONDS = 20.0  # for another release, before it is looked at again
@@ -70,8 +73,12 @@ def roll_out(
     _version(place.store, model, wanted)
     with Endpoint(place.environment, model, place.credentials) as endpoint:
         _check_reachable(endpoint.read(), model)
+        if options.image:
+            _check_image(place.environment.images(model), options.image)
         with hold(place.store, model, place.who, _Patience(model, options.patience, view, stop)) as lease:
             version = _version(place.store, model, wanted)  # another one, perhaps, where there was somebody to wait for
+            if wanted is None:
+                _say_passed_over(place.store, model, version, view)
             tag = "" if options.image else tag_of(version.manifest.version, pin_of(version))
             image = options.image or _find_image(place, model, tag)
             if lease.state and _has_ended(place.store, version, lease.state):
@@ -134,6 +141,21 @@ def _check_reachable(state: State, model: str) -> None:
         raise as_error(Refusal.INTERNAL, text)
 
 
+def _check_image(repository: str, image: str) -> None:
+    """Raise NotReleasable for an image that is not this model's, or that is not named by what it holds."""
+    if not re.fullmatch(re.escape(repository) + "@sha256:[0-9a-f]{64}", image):
+        raise NotReleasable(f"An image is named by its digest, {repository}@sha256:..., found {image}")
+
+
+def _say_passed_over(store: Store, model: str, chosen: Version, view: View) -> None:
+    """Say why it is not the newest version's turn."""
+    newest = read_aliases(store, model).get(CHALLENGER)
+    if newest is not None and newest != chosen.manifest.version:
+        against = standing(store, read_version(store, model, newest))
+        if against is not None:
+            view.say(model, f"version {newest} is left alone ({'; '.join(against.reasons)}): {_insisting(against)}")
+
+
 def _find_image(place: Place, model: str, tag: str) -> str:
     try:
         return find_image(place.environment, model, tag, place.credentials)
@@ -144,7 +166,7 @@ def _find_image(place: Place, model: str, tag: str) -> str:
 def _has_ended(store: Store, version: Version, left: Mapping[str, Any]) -> bool:
     """Tell whether a release that was killed had said its last word: nothing of it is left to go on with."""
     manifest = version.manifest
-    return left["rollout"] in {one.rollout for one in read_verdicts(store, manifest.model, manifest.version)}
+    return left.get("rollout") in {one.rollout for one in read_verdicts(store, manifest.model, manifest.version)}
 
 
 def _answers_everything(endpoint: Endpoint, image: str, version: Version) -> bool:
@@ -159,18 +181,18 @@ def _answers_everything(endpoint: Endpoint, image: str, version: Version) -> boo
 
 def _settle(place: Place, version: Version) -> None:
     """Let `champion` name what answers: a release may have been killed just before it did."""
-    manifest = version.manifest
-    if read_aliases(place.store, manifest.model).get(CHAMPION) != manifest.version:
-        move_alias(place.store, manifest.model, CHAMPION, manifest.version)
+    _crown(place, version.manifest.model, version.manifest.version)
 
 
 def _check_not_refused(place: Place, version: Version, image: str) -> None:
     if (against := standing(place.store, version, image)) is not None:
-        when = f"{against.ended_at:%Y-%m-%d %H:%M} UTC"
-        text = (
-            f"{against.model} {against.version} was {against.outcome} at {when}. If it is meant all the same: --again"
-        )
-        raise as_error(Refusal.REFUSED_BEFORE, text, against.reasons)
+        raise as_error(Refusal.REFUSED_BEFORE, _insisting(against), against.reasons)
+
+
+def _insisting(against: Verdict) -> str:
+    """Return that a version was refused, and the way to release it all the same."""
+    name, when = f"{against.model} {against.version}", f"{against.ended_at:%Y-%m-%d %H:%M} UTC"
+    return f"{name} was {against.outcome} at {when}. If it is meant: python -m lifecycle rollout {name} --again"
 
 
 def _goals(version: Version, options: Options) -> Goals:
@@ -185,32 +207,58 @@ def _goals(version: Version, options: Options) -> Goals:
 
 def _roll_back(place: Place, endpoint: Endpoint, model: str, to: int | None) -> Back:
     state = endpoint.read()
-    target = endpoint.revision(_target(endpoint, state, to, model))
+    target = endpoint.revision(_target(place.store, endpoint, state, to, model))
     taken = endpoint.revision(state.tagged(CANDIDATE) or state.main)
     if target.name == taken.name:
+        if target.version is not None and state.percent(target.name) == 100:
+            _crown(place, model, target.version)  # an earlier rollback may not have come so far
         return Back(model, target.name, target.version, None)
     rollout = new_id()
     traffic = Traffic(endpoint, state, place.store, model, rollout, place.who)
-    traffic.roll_back(target.name, Refusal.BY_HAND.heading)
-    if target.version is not None:
-        move_alias(place.store, model, CHAMPION, target.version)
-        traffic.crown(target.name, Refusal.BY_HAND.heading)
-    if taken.version is not None:
-        _write_by_hand(place, model, rollout, taken, target)
+    try:
+        traffic.roll_back(target.name, Refusal.BY_HAND.heading)
+        if target.version is not None:
+            _crown(place, model, target.version)
+            traffic.crown(target.name, Refusal.BY_HAND.heading)
+        if taken.version is not None:
+            _write_by_hand(place, model, rollout, taken, target)
+    except StoreError as error:
+        text = f"{target.name} answers everything again, but that could not be written down: {error.message}"
+        raise StoreFailed(text, [error.detail, "what to do: roll back again when the store answers"]) from error
     return Back(model, target.name, target.version, taken.name)
 
 
-def _target(endpoint: Endpoint, state: State, to: int | None, model: str) -> str:
-    """Return the revision to go back to: the stable one of a release, else the one before the last release."""
+def _crown(place: Place, model: str, version: int) -> None:
+    """Let `champion` name a version, unless it does."""
+    if read_aliases(place.store, model).get(CHAMPION) != version:
+        move_alias(place.store, model, CHAMPION, version)
+
+
+def _target(store: Store, endpoint: Endpoint, state: State, to: int | None, model: str) -> str:
+    """Return the revision to go back to: the stable one of a release, else the one before the last release.
+
+    Before a first release there was a placeholder, which is nothing to go back to. Of the revisions of version `to`, it
+    is what answers already, else the newest that had all the traffic once, else the newest.
+    """
     if to is None:
-        stable = state.tagged(STABLE) if state.tagged(CANDIDATE) else state.tagged(PREVIOUS)
-        return stable or state.main
+        if state.tagged(CANDIDATE):
+            return state.tagged(STABLE) or state.main
+        previous = state.tagged(PREVIOUS)
+        return previous if previous and endpoint.revision(previous).version is not None else state.main
     fit = [one for one in endpoint.revisions() if one.version == to and one.labels.get(MODEL) == model]
     if not fit:
         there = sorted({one.version for one in endpoint.revisions() if one.version is not None})
         text = f"No revision of {model} that could answer is of version {to}."
         raise as_error(Refusal.NOTHING_BEFORE, text, [f"there are: {', '.join(map(str, there)) or 'none'}"])
-    return max(fit, key=lambda one: one.created).name
+    served = {part.revision for event in _events(store, model) for part in event.shares if part.percent == 100}
+    return max(fit, key=lambda one: (state.percent(one.name) == 100, one.name in served, one.created)).name
+
+
+def _events(store: Store, model: str) -> Sequence[Event]:
+    """Return what the ledger says was done; nothing where the store does not answer: nobody waits for it to go back."""
+    with suppress(StoreError):
+        return [event for event in ledger.read(store, model, MOST_EVENTS).events if event.kind in ("done", "found")]
+    return ()
 
 
 def _write_by_hand(place: Place, model: str, rollout: str, taken: Revision, target: Revision) -> None:

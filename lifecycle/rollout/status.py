@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 from function.store import Store, StoreError
 from lifecycle import console
-from lifecycle.errors import Missing
+from lifecycle.errors import Missing, VerifyFailed
 from lifecycle.rollout import ledger
 from lifecycle.rollout.cloud_run import Endpoint, Revision, State, words
 from lifecycle.rollout.lease import Holder, holder_of
 from lifecycle.rollout.ledger import Event, Part, Period, parts_in_words
 
-MOST_EVENTS = 1000  # that `history` reads: some ninety releases
 TIME = "%Y-%m-%d %H:%M:%S UTC"
 
 
@@ -39,6 +38,7 @@ class Status(NamedTuple):
     holder: Holder | None  # who is releasing
     said: Event | None  # what the ledger says, where it says otherwise
     note: str  # what was done about that
+    fault: str  # why it cannot be told who is releasing
 
 
 def look(endpoint: Endpoint, store: Store, model: str, who: str) -> Status:
@@ -46,15 +46,24 @@ def look(endpoint: Endpoint, store: Store, model: str, who: str) -> Status:
 
     Raises NotReleasable, CloudFailed, StoreError.
     """
-    holder = holder_of(store, model)
+    holder, fault = _holder(store, model)
     state = endpoint.read()
     known = {name: endpoint.revision(name) for name in _named(state)}
     standings = tuple(_standing(state, revision) for name, revision in known.items() if _is_reached(state, name))
     said = ledger.last_split(store, model)
     if _agrees(said, standings):
-        return Status(state, standings, _unreleased(state, known), holder, None, "")
-    note = _repair(store, model, standings, who) if holder is None and not state.reconciling else ""
-    return Status(state, standings, _unreleased(state, known), holder, said, note)
+        return Status(state, standings, _unreleased(state, known), holder, None, "", fault)
+    nobody = holder is None and not fault and not state.reconciling
+    note = _repair(store, model, standings, who) if nobody else ""
+    return Status(state, standings, _unreleased(state, known), holder, said, note, fault)
+
+
+def _holder(store: Store, model: str) -> tuple[Holder | None, str]:
+    """Return who is releasing, and why that cannot be told."""
+    try:
+        return holder_of(store, model), ""
+    except VerifyFailed as error:
+        return None, error.message
 
 
 def show_status(status: Status, as_json: bool) -> None:
@@ -172,6 +181,8 @@ def _remarks(status: Status) -> list[str]:
         )
     if status.holder:
         remarks.append(f"A release is under way: {status.holder.words()}")
+    if status.fault:
+        remarks.append(f"Who is releasing cannot be told: {status.fault}")
     if _differs(status):
         remarks.append(f"The ledger said otherwise: {_said(status.said)}. {status.note}".strip())
     return remarks

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from function.store import Store
+from function.store import Store, StoreError
 from lifecycle.rollout import ledger
 from lifecycle.rollout.cloud_run import PREVIOUS, STABLE, Endpoint, Share, State
 from lifecycle.rollout.ledger import Event, Part
@@ -34,9 +34,21 @@ class Traffic:
             self.state = self._endpoint.move(self.state, shares)
 
     def roll_back(self, revision: str, why: str) -> None:
-        """Give a revision all the traffic, and its image and labels to the template."""
-        with self._written([Share(revision, 100, STABLE)], why):
-            self.state = self._endpoint.roll_back(self.state, revision)
+        """Give a revision all the traffic, and its image and labels to the template.
+
+        That comes first: a store that does not answer keeps nobody with a bad version. What could not be written down
+        then is raised as StoreError after it, and `status` writes down what it finds.
+        """
+        parts = self._parts([Share(revision, 100, STABLE)])
+        unwritten: StoreError | None = None
+        try:
+            self._write("intent", parts, why)
+        except StoreError as error:
+            unwritten = error
+        self.state = self._endpoint.roll_back(self.state, revision)
+        if unwritten is not None:
+            raise unwritten
+        self._write("done", parts, why)
 
     def crown(self, revision: str, why: str) -> None:
         """Write down that the version of a revision is the champion now."""

@@ -93,15 +93,20 @@ def _place(name: str) -> Place:
 
 @contextmanager
 def _interruptible(view: View) -> Iterator[threading.Event]:
-    """Yield what the first Ctrl-C or SIGTERM sets; the second one ends the process as it is."""
+    """Yield what the first Ctrl-C, SIGTERM or closed terminal sets; the second one ends the process as it is.
+
+    What is ignored (nohup, a job in the background) goes on being ignored.
+    """
     stop = threading.Event()
+    heeded = [one for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
+        for one in heeded:
+            signal.signal(one, signal.SIG_DFL)
         stop.set()
         view.say("interrupted", "the traffic goes back to the stable revisions; once more leaves it as it is")
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield stop
     finally:

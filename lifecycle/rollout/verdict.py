@@ -77,7 +77,8 @@ def read_verdicts(store: Store, model: str, version: int) -> list[Verdict]:
         try:
             verdicts.append(Verdict.model_validate_json(store.get(key).content))
         except ValidationError as error:
-            raise VerifyFailed(f"{store.url}/{key} cannot be read: {error.error_count()} faults.") from error
+            what = "what to do: move it away; what stands in it no longer counts then"
+            raise VerifyFailed(f"{store.url}/{key} cannot be read: {error.error_count()} faults.", [what]) from error
     return sorted(verdicts, key=lambda verdict: verdict.ended_at)
 
 

@@ -4,7 +4,7 @@ import math
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
@@ -71,7 +71,7 @@ class Lines:
 
     def say(self, model: str, text: str) -> None:
         """Print a line."""
-        with self._lock:
+        with self._lock, suppress(OSError):  # whoever read it has gone; the release goes on
             print(f"{model}: {text}", file=sys.stderr, flush=True)
 
     def show(self, progress: Progress) -> None:
