@@ -187,7 +187,7 @@ class Course:
         kept, state = self._kept, self._traffic.state
         if kept.candidate and kept.candidate in (state.tagged(CANDIDATE), state.main):
             self._say(f"going on with {kept.candidate}, which has {kept.percent} % of the traffic")
-            if state.main != kept.candidate and state.tagged(STABLE) != kept.stable:
+            if kept.percent < 100 and state.tagged(STABLE) != kept.stable:
                 self._traffic.move(self._shares(kept.candidate, kept.percent), "both revisions have their tags again")
             return
         self._say(f"making a revision of {self._wanted.image}")

@@ -35,7 +35,7 @@ AT_ONCE = "-"
 ENDED = ("FAILURE", "TIMEOUT")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)s")
 OUTPUT_BYTES = 50_000  # of what a step writes to $BUILDER_OUTPUT/output, this much is kept
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 60.0  # a release that is asked to end takes the traffic back first
 # What make hands on to a make that it starts: a step's own make is told by its step alone.
 MAKES_OWN = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
 
@@ -104,6 +104,8 @@ class _Step:
     process: subprocess.Popen[str] | None = None
     started: float = 0.0
     code: int | None = None
+    asked_to_end: bool = False
+    followed: threading.Thread = field(default_factory=threading.Thread)
     timing: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -219,7 +221,8 @@ def _start(step: _Step, machine: _Machine, width: int, ended: queue.Queue[_Step]
         errors="replace",
         start_new_session=True,  # so that all that it starts can be ended with it
     )
-    threading.Thread(target=_follow, args=(step, machine.say, width, ended), daemon=True).start()
+    step.followed = threading.Thread(target=_follow, args=(step, machine.say, width, ended), daemon=True)
+    step.followed.start()
 
 
 def _follow(step: _Step, say: Say, width: int, ended: queue.Queue[_Step]) -> None:
@@ -228,7 +231,8 @@ def _follow(step: _Step, say: Say, width: int, ended: queue.Queue[_Step]) -> Non
     lines = threading.Thread(target=_say_lines, args=(step, say, width), daemon=True)
     lines.start()
     step.code = step.process.wait()
-    _signal(step, signal.SIGKILL)
+    if not step.asked_to_end:
+        _signal(step, signal.SIGKILL)
     lines.join()
     step.process.stdout.close()
     ended.put(step)
@@ -243,9 +247,11 @@ def _say_lines(step: _Step, say: Say, width: int) -> None:
 def _end(step: _Step) -> None:
     """End a step and all that it started: first asked to, then killed."""
     assert step.process is not None
+    step.asked_to_end = True
     _signal(step, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        step.process.wait(GRACE_SECONDS)
+    step.followed.join(
+        GRACE_SECONDS
+    )  # until nobody has its output any more: a child may outlive the shell that began it
     _signal(step, signal.SIGKILL)
     step.process.wait()
 
