@@ -155,6 +155,20 @@ def test_a_step_has_its_time(run: Run) -> None:
     assert not is_alive(int(ended.said[0].removeprefix("late  | ")))
 
 
+def test_what_a_step_started_may_end_in_order(run: Run) -> None:
+    """A program that outlives the shell that began it, because it has something to give back, gets the time for it."""
+    ended = run("""
+        steps:
+          - id: late
+            timeout: 0.5s
+            script: |
+              #!/usr/bin/env bash
+              bash -c 'trap "sleep 0.5; echo given back; exit" TERM; while :; do sleep 0.1; done'
+              true
+        """)
+    assert (ended.status, ended.said[-1]) == ("TIMEOUT", "late | given back")
+
+
 def test_a_late_step_may_be_allowed(run: Run) -> None:
     """A step that may fail may be late, too."""
     ended = run("""
