@@ -43,6 +43,7 @@ $(READY): requirements-dev.txt
 	@touch $@
 
 setup: $(READY) ## Set up .venv, as every target does first
+	@:
 
 serve: $(READY) ## Train and package MODEL if the store has no version of it, then serve it on PORT
 	@shown=$$($(BIN)/python -m lifecycle versions $(MODEL) 2>&1); code=$$?; \

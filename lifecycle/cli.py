@@ -551,14 +551,18 @@ def _show(outcome: Any, place: Place) -> None:
     console.say(describe_engine(manifest))
     console.say(f"{manifest.model} version {manifest.version} is {place.done} in {place.store.url}")
     if place.done == "published":
-        console.say(_served_text(manifest, read_aliases(place.store, manifest.model).get(CHAMPION)))
+        console.say(_served_text(place.store, manifest))
 
 
-def _served_text(manifest: Manifest, champion: int | None) -> str:
-    """Return which version the next pin names, and how to make it this one."""
+def _served_text(store: Store, manifest: Manifest) -> str:
+    """Return which version is served, and how to make it this one: by a release where there is an endpoint."""
+    champion, name = read_aliases(store, manifest.model).get(CHAMPION), f"{manifest.model} {manifest.version}"
+    if store.url.startswith("gs://"):
+        answers = f"Version {champion} is the {CHAMPION}" if champion else f"There is no {CHAMPION} yet"
+        return f"{answers}. A release makes it this one, if its judge agrees: python -m lifecycle rollout {name}"
     if champion is None:
         return f"There is no {CHAMPION}: the next pin names version {manifest.version}, the newest."
-    command = f"python -m lifecycle promote {manifest.model} {manifest.version}"
+    command = f"python -m lifecycle promote {name}"
     return f"The {CHAMPION} still is version {champion}, and the next pin names it. To serve the new one: {command}"
 
 

@@ -300,6 +300,18 @@ def test_another_process_goes_on(cloud: CloudDouble, reads: Reads, watch: Watch)
     assert again.position.since == watch.position.since
 
 
+def test_what_is_asked_at_a_tag_is_no_answer_either(cloud: CloudDouble, watch: Watch) -> None:
+    """Whoever may call the service can call its tags: neither request nor record counts; they share a trace."""
+    for number, url in enumerate((f"{URL}/predict", f"{TAGGED}/predict")):
+        trace = f"projects/{PROJECT}/traces/{number:032x}"
+        request = {"requestMethod": "POST", "requestUrl": url, "status": 200, "latency": "0.010s"}
+        cloud.signals.requested(RequestFacts(datetime.now(UTC), origin(NEW), request, trace))
+        record(cloud, answers=["no" if number else "yes"], **{"logging.googleapis.com/trace": trace})
+    look = counted(watch.look())
+    assert look.candidate.counts == Counts(1)
+    assert [answer.values for answer in look.candidate.answers] == [("yes",)]
+
+
 def test_a_new_split_begins_anew(cloud: CloudDouble, reads: Reads, watch: Watch) -> None:
     """What arrived before the traffic was split anew is counted to no step after it, seen or not; the rate is kept."""
     ask(cloud)

@@ -158,7 +158,10 @@ class Watch:
             self.position = position.model_copy(update={"rate": 4 * max(position.rate, MOST_ENTRIES / plan.seconds)})
             raise NotRead(f"more than {MOST_ENTRIES} entries came since the last look; the next one takes a sample")
         new = [entry for entry in entries if _key(entry) not in position.seen]
-        candidate, stable = (_seen(name, new, watched) for name in (watched.candidate, watched.stable))
+        # What was asked at a tag is no traffic; its records do not say where it was asked, but share its trace.
+        aside = {entry.trace for entry in entries if _log(entry) == REQUESTS and _is_aside(entry, watched.tags)}
+        counting = [entry for entry in new if _log(entry) != STDOUT or entry.trace not in aside]
+        candidate, stable = (_seen(name, counting, watched) for name in (watched.candidate, watched.stable))
         look = Look(position.until, now, candidate, stable, "request log", plan.requests)
         moved = _moved(position, now, entries)
         if position.log_is_kept is False:
@@ -245,7 +248,9 @@ def _wanted(watched: Watched, position: Position, plan: _Plan) -> str:
         f'({_of_log(watched, STDOUT)} AND jsonPayload.kind="prediction" AND {_sample(plan.answers)})',
     ]
     if position.log_is_kept is not False:
-        kinds.append(f"({_of_log(watched, REQUESTS)} AND {_sample(plan.requests)})")
+        at_tags = " OR ".join(f"httpRequest.requestUrl:{quoted(part)}" for part in _parts_of_tags(watched.tags))
+        wanted = f"({_sample(plan.requests)} OR {at_tags})" if at_tags else _sample(plan.requests)
+        kinds.append(f"({_of_log(watched, REQUESTS)} AND {wanted})")
     revisions = one_of([name for name in (watched.candidate, watched.stable) if name])
     return _all(
         [
@@ -318,12 +323,17 @@ def _counted_status(entry: logging.LogEntry, tags: Mapping[str, str]) -> int | N
     """Return the status of an entry that is a request of the service's traffic; None for anything else."""
     if _log(entry) != REQUESTS:
         return None
-    request = entry.http_request or {}
-    url, agent, status = request.get("requestUrl", ""), request.get("userAgent", ""), request.get("status", 0)
-    aside = agent.startswith(CHECK_AGENT) or urlsplit(url).path.startswith("/health/") or _is_tagged(url, tags)
-    if aside or status in NEVER_ARRIVED:
+    status = (entry.http_request or {}).get("status", 0)
+    if status in NEVER_ARRIVED or _is_aside(entry, tags):
         return None
     return WITHOUT_INSTANCE if status == TOO_MANY and isinstance(entry.payload, str) else int(status)
+
+
+def _is_aside(entry: logging.LogEntry, tags: Mapping[str, str]) -> bool:
+    """Tell whether an entry of the request log is a check, a probe, or was asked at a tag's address."""
+    request = entry.http_request or {}
+    url, agent = request.get("requestUrl", ""), request.get("userAgent", "")
+    return agent.startswith(CHECK_AGENT) or urlsplit(url).path.startswith("/health/") or _is_tagged(url, tags)
 
 
 def _is_tagged(url: str, tags: Mapping[str, str]) -> bool:
@@ -335,6 +345,11 @@ def _is_tagged(url: str, tags: Mapping[str, str]) -> bool:
     return url.startswith(tuple(f"{address}/" for address in tags.values())) or host.startswith(
         tuple(f"{tag}---" for tag in tags)
     )
+
+
+def _parts_of_tags(tags: Mapping[str, str]) -> list[str]:
+    """Return what the URLs of tags have in them."""
+    return [part for tag, address in tags.items() for part in (f"{address}/", f"//{tag}---")]
 
 
 def _counts(statuses: Mapping[int, int]) -> Counts:

@@ -74,6 +74,8 @@ def find_cloud(target: Environment, port: int) -> Path:
     if not holder.is_answering(folder):
         holder.hold(target, port)
         print("It goes on running, so that the next make deliver finds what this one leaves; make stop ends it.")
+    else:
+        print(f"Delivering to the local cloud that runs already ({folder.relative_to(ROOT)}).")
     ready = read_ready(folder)
     if ready is None:
         raise CannotGoOn("The local cloud is being installed. Try again when it is ready.")
@@ -95,7 +97,10 @@ def deliver(target: Environment, folder: Path, run: str, model: str, skipped: Ma
     with tempfile.TemporaryDirectory() as private:
         variables = {**PACE, **machine.environment(_settings(folder), account, Path(private))}
         ended = local.run(build, runs.values_of(build, place), ROOT, variables, _say, skipped)
-    print(f"\n{run}: {ended['status']} ({', '.join(_described(ended))})", flush=True)
+    print(f"\n{run}: {ended['status']} ({', '.join(_described(ended, skipped))})", flush=True)
+    print(
+        f"To look at it: source {settings_file(folder).relative_to(ROOT)}; .venv/bin/python -m lifecycle status {model}"
+    )
     return str(ended["status"])
 
 
@@ -157,9 +162,11 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _described(build: Json) -> list[str]:
+def _described(build: Json, skipped: Mapping[str, str]) -> list[str]:
+    """Return how each step ended; those of other runs ended at once."""
     steps: list[dict[str, Any]] = build["steps"]
-    return [f"{name} {step['status'].lower()}" for name, step in zip(local.names(build), steps, strict=True)]
+    ends = {name: step["status"].lower() for name, step in zip(local.names(build), steps, strict=True)}
+    return [f"{name} {'skipped' if name in skipped else end}" for name, end in ends.items()]
 
 
 if __name__ == "__main__":

@@ -118,6 +118,7 @@ def running(target: Environment, port: int) -> Iterator[Place]:
         folder.mkdir(parents=True)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         settings = {**cloud.environment, "GOOGLE_OAUTH_ACCESS_TOKEN": "local"}
+        settings |= {"ENVIRONMENT": target.name, "MODEL_STORE": target.store}
         settings |= {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "CLOUDSDK_CORE_PROJECT": target.project}
         settings["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"] = str(folder / "token")
         (folder / "token").write_text("local", encoding="utf-8")
