@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -27,6 +30,7 @@ from lifecycle.versions import CHALLENGER, CHAMPION, move_alias, read_aliases, r
 from tests.cloud import CloudDouble
 from tests.cloud.api import run_client
 from tests.releasing import MODEL, PLACE, SERVICE, make_service, open_endpoint, push_image
+from tests.server import ROOT
 from tests.toys import TOYS, publish_toy
 
 WHO = "ann@example.com"
@@ -363,3 +367,38 @@ def test_a_version_that_is_left_alone_is_said_with_its_reason(
     said = capsys.readouterr().err
     assert f"churn: version 2 is left alone ({WHO} rolled it back)" in said
     assert "python -m lifecycle rollout churn 2 --again" in said
+
+
+# Who interrupts
+
+SCRIPT = """
+import signal, sys
+from lifecycle.rollout.verbs import _interruptible
+from lifecycle.rollout.view import Lines
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts tests in the background has it ignored
+with _interruptible(Lines()) as stop:
+    print("ready", flush=True)
+    print(stop.wait(20), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
+def test_the_first_signal_asks_and_the_second_one_ends(first: signal.Signals) -> None:
+    """Ctrl-C, what ends services, and a closed terminal: the traffic goes back; whichever comes next does not wait."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(first)
+        assert process.stdout.readline() == "True\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == -signal.SIGTERM
+        assert process.stderr is not None
+        assert "the traffic goes back to the stable revisions" in process.stderr.read()
