@@ -243,6 +243,33 @@ def test_a_rollback_by_hand_at_the_last_moment_stands(
     assert endpoint.revision(endpoint.read().main).version == 2
 
 
+def test_what_answers_everything_stays_where_its_verdict_cannot_be_written(
+    courses: Callable[..., Course], endpoint: Endpoint, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The judge has let it through; the next run writes down what is missing, and does nothing else."""
+    course = courses()
+
+    def climb() -> list[str]:
+        course._give(100)
+        return []
+
+    def fail(*_: Any) -> str:
+        raise StoreError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(course, "_rehearse", lambda: None)
+        patch.setattr(course, "_climb", climb)
+        patch.setattr(course_module, "write_verdict", fail)
+        with pytest.raises(StoreError):
+            course.run()
+    as_promoted = split(endpoint)
+    assert as_promoted[course._kept.candidate] == (100, STABLE)
+    again = courses()
+    assert again.run().outcome == "promoted"
+    assert split(endpoint) == as_promoted
+    assert read_aliases(store, MODEL)[CHAMPION] == 3
+
+
 @pytest.mark.parametrize("percent", [0, 25, 75])
 def test_a_release_whose_stable_tag_is_gone_is_taken_up(
     percent: int, courses: Callable[..., Course], endpoint: Endpoint

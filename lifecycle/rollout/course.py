@@ -120,7 +120,7 @@ class Course:
         """Go through with it, and return what became of it; raises LifecycleError, StoreError.
 
         Whatever else stops it, foreseen or not, the traffic goes back first, as far as that can still be done: nobody
-        would look at the candidate any more.
+        would look at the candidate any more. What answers everything stays; the next run writes down what is missing.
         """
         if self._wanted.shadow_minutes is not None and self._kept.percent:
             text = f"{self._kept.candidate} has {self._kept.percent} % of the traffic, and a shadow has none:"
@@ -131,10 +131,11 @@ class Course:
             self._conclude("overtaken", [error.message, *error.reasons], Refusal.MOVED)
             raise
         except Exception as error:
-            why = error.message if isinstance(error, LifecycleError | StoreError) else repr(error)
-            with suppress(LifecycleError, StoreError):
-                self._take_back(why)
-                self._conclude("interrupted", [why])
+            if self._kept.percent < 100:
+                why = error.message if isinstance(error, LifecycleError | StoreError) else repr(error)
+                with suppress(LifecycleError, StoreError):
+                    self._take_back(why)
+                    self._conclude("interrupted", [why])
             raise
 
     def _go(self) -> Verdict:
