@@ -14,7 +14,7 @@ from tests.drill.candidates import MODEL
 from tests.drill.endpoint import Endpoint, Release
 from tests.server import ROOT
 
-GIVES_UP_SECONDS = 240
+GIVES_UP_SECONDS = 600  # three steps of half a minute wait four times that where there are doubts
 EVERY_SECONDS = 1.0
 
 
