@@ -93,7 +93,7 @@ def deliver(target: Environment, folder: Path, run: str, model: str, skipped: Ma
     account = build["serviceAccount"].rpartition("/")[2]
     print(f"\n{run}: cloudbuild.yaml as {account}, build {build['id']}", flush=True)
     if "verify" not in skipped and run in ("deliver", "verify"):
-        print("make check takes about ten minutes; make deliver SKIP=verify leaves it out", flush=True)
+        print("make check takes a quarter of an hour; make deliver SKIP=verify leaves it out", flush=True)
     with tempfile.TemporaryDirectory() as private:
         variables = {**PACE, **machine.environment(_settings(folder), account, Path(private))}
         ended = local.run(build, runs.values_of(build, place), ROOT, variables, _say, skipped)
