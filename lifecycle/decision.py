@@ -95,9 +95,10 @@ def _beyond(one: Difference) -> float:
 
 def describe_verdict(decision: Decision) -> str:
     """Return the verdict in a sentence."""
-    against = "no champion" if decision.champion is None else f"the champion (version {decision.champion})"
+    nobody = "with no champion to compare it with"
+    against = nobody if decision.champion is None else f"beside the champion (version {decision.champion})"
     if decision.verdict != "accepted despite":
-        return f"{decision.verdict.capitalize()}, beside {against}."
+        return f"{decision.verdict.capitalize()}, {against}."
     return f"Refused by the gate, and published all the same, because: {decision.accepted_because}"
 
 
