@@ -300,6 +300,15 @@ def test_another_process_goes_on(cloud: CloudDouble, reads: Reads, watch: Watch)
     assert again.position.since == watch.position.since
 
 
+def test_a_window_of_seconds_can_be_read(cloud: CloudDouble, reads: Reads) -> None:
+    """As a shadow does at its pace: metrics count whole minutes, and are not asked about less."""
+    record(cloud, OLD)
+    found = before(reads, WATCHED, datetime.now(UTC).replace(second=50) + timedelta(minutes=1), hours=100 / 3600)
+    assert isinstance(found, Before)
+    empty = before(reads, WATCHED, datetime.now(UTC).replace(second=50), hours=20 / 3600)
+    assert isinstance(empty, Before)
+
+
 def test_what_is_asked_at_a_tag_is_no_answer_either(cloud: CloudDouble, watch: Watch) -> None:
     """Whoever may call the service can call its tags: neither request nor record counts; they share a trace."""
     for number, url in enumerate((f"{URL}/predict", f"{TAGGED}/predict")):
