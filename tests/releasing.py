@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+from unittest import mock
+
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import run_v2
 
@@ -16,6 +21,13 @@ MODEL = "churn"
 PLACE = Environment("dev", "local-project", "europe-west6", "pilot", "models", {MODEL: {}})
 SERVICE = PLACE.service(MODEL)
 IMAGES = PLACE.images(MODEL)
+
+
+@contextlib.contextmanager
+def found_cloud() -> Iterator[CloudDouble]:
+    """Run a cloud that clients find by themselves."""
+    with CloudDouble() as started, mock.patch.dict(os.environ, started.environment):
+        yield started
 
 
 def make_service(cloud: CloudDouble, *, place: Environment = PLACE, health_check_disabled: bool = False) -> None:

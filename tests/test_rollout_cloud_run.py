@@ -17,7 +17,7 @@ from tests.cloud import CloudDouble
 from tests.cloud.api import run_client
 from tests.cloud.artifactregistry.images import HELLO
 from tests.cloud.run.service import SERVICES
-from tests.releasing import MODEL, SERVICE, make_service, open_endpoint, push_image
+from tests.releasing import MODEL, SERVICE, found_cloud, make_service, open_endpoint, push_image
 
 PATCH = "run.projects.locations.services.patch"
 GET = "run.projects.locations.services.get"
@@ -31,9 +31,7 @@ Json = dict[str, Any]
 @pytest.fixture(scope="module")
 def double() -> Iterator[CloudDouble]:
     """Return a cloud that clients find by themselves."""
-    with CloudDouble() as started, pytest.MonkeyPatch.context() as patched:
-        for name, value in started.environment.items():
-            patched.setenv(name, value)
+    with found_cloud() as started:
         yield started
 
 

@@ -29,7 +29,7 @@ from lifecycle.rollout.view import Lines
 from lifecycle.versions import CHALLENGER, CHAMPION, move_alias, read_aliases, read_version
 from tests.cloud import CloudDouble
 from tests.cloud.api import run_client
-from tests.releasing import MODEL, PLACE, SERVICE, make_service, open_endpoint, push_image
+from tests.releasing import MODEL, PLACE, SERVICE, found_cloud, make_service, open_endpoint, push_image
 from tests.server import ROOT
 from tests.toys import TOYS, publish_toy
 
@@ -39,9 +39,7 @@ WHO = "ann@example.com"
 @pytest.fixture(scope="module")
 def double() -> Iterator[CloudDouble]:
     """Return a cloud that clients find by themselves."""
-    with CloudDouble() as started, pytest.MonkeyPatch.context() as patched:
-        for name, value in started.environment.items():
-            patched.setenv(name, value)
+    with found_cloud() as started:
         yield started
 
 
@@ -185,11 +183,6 @@ def courses(double: CloudDouble, endpoint: Endpoint, store: FileStore, release: 
         return Course(scene, Wanted(read_version(store, MODEL, 3), image, "", goals, 1.0, **more), leases[-1])
 
     return begin
-
-
-def before_release(endpoint: Endpoint) -> dict[str, tuple[int, str]]:
-    """Return a split without the candidate."""
-    return {name: part for name, part in split(endpoint).items() if part[1] != CANDIDATE}
 
 
 @pytest.mark.parametrize("fault", [KeyError("logName"), OverflowError("timeout"), Interrupted("somebody")], ids=repr)

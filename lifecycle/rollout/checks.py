@@ -17,9 +17,7 @@ from lifecycle.rollout.evidence import Answer
 WEIGHTS = {"errors": 0.3, "rejections": 0.1, "exits": 0.05, "latency": 0.2, "predictions": 0.2, "slices": 0.15}
 ERRORS = 1.2  # tolerated odds ratio of errors: what no caller notices
 REJECTIONS = 1.5
-EXITS = (
-    1.2  # of an instance, where either revision counts as having one: a share of the traffic has a whole one at least
-)
+EXITS = 1.2  # of an instance; either revision counts as having one at least, for instances are whole
 QUANTILES = (0.25, 0.5, 0.75, 0.9)  # between which latencies are ranked
 TAILS = (0.9, 0.99)  # beyond which they are counted as well: what few requests suffer moves no ranks
 DECILES = tuple(decile / 10 for decile in range(1, 10))

@@ -172,8 +172,9 @@ def _next_time(store: Store, model: str, now: datetime) -> datetime:
 def _sorted_out(store: Store, model: str) -> tuple[list[str], list[str]]:
     """Return the names of events, the oldest first, and what to say of those of anything else."""
     names = _names(store, f"{model}/{FOLDER}/")
-    strangers = [f"{store.url}/{model}/{FOLDER}/{name} is no event" for name in names if not _is_event(name)]
-    return [name for name in names if _is_event(name)], strangers
+    ours = {name for name in names if _is_event(name)}
+    strangers = [f"{store.url}/{model}/{FOLDER}/{name} is no event" for name in names if name not in ours]
+    return sorted(ours), strangers
 
 
 def _is_event(name: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lifecycle.decision import markdown_table
+
 if TYPE_CHECKING:
     from lifecycle.rollout.verdict import Outcome, Verdict
 
@@ -41,7 +43,7 @@ def page(verdict: Verdict) -> str:
         "",
         *(f"- {reason}" for reason in verdict.reasons),
         "",
-        *_table(
+        *markdown_table(
             ("", ""),
             [
                 ("revision", verdict.candidate),
@@ -74,12 +76,12 @@ def _steps(verdict: Verdict) -> list[str]:
         )
         for step in verdict.steps
     ]
-    return _table(("traffic", "minutes", "requests of it", "of the stable", "decision"), rows) if rows else []
+    return markdown_table(("traffic", "minutes", "requests of it", "of the stable", "decision"), rows) if rows else []
 
 
 def _findings(verdict: Verdict) -> list[str]:
     rows = [(one.check, one.counted, f"1 in {one.one_in:,.0f}") for one in verdict.findings]
-    return _table(("more of it than the stable?", "counted", "by chance"), rows) if rows else []
+    return markdown_table(("more of it than the stable?", "counted", "by chance"), rows) if rows else []
 
 
 def _examined(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -133,7 +135,7 @@ def _slices(slices: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[str]:
         for value, share in values.items()
         if share["differing"]
     ]
-    return ["", *_table(("column", "value", "answered otherwise"), rows)] if rows else []
+    return ["", *markdown_table(("column", "value", "answered otherwise"), rows)] if rows else []
 
 
 def _largest(moves: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -141,7 +143,7 @@ def _largest(moves: Sequence[Mapping[str, Any]]) -> list[str]:
         (f"{one['size']:.3g}", _pairs(one["instance"]), str(one["stable"]), str(one["candidate"]))
         for one in moves[:LARGEST]
     ]
-    return ["", *_table(("moved by", "instance", "the stable's answer", "its answer"), rows)] if rows else []
+    return ["", *markdown_table(("moved by", "instance", "the stable's answer", "its answer"), rows)] if rows else []
 
 
 def _pairs(instance: Mapping[str, Any]) -> str:
@@ -150,8 +152,3 @@ def _pairs(instance: Mapping[str, Any]) -> str:
 
 def _section(title: str, lines: list[str]) -> list[str]:
     return ["", f"## {title}", "", *lines] if lines else []
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    cells = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |" for row in cells]

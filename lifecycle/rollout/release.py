@@ -20,7 +20,6 @@ from lifecycle.rollout.cloud_run import CANDIDATE, MODEL, PREVIOUS, STABLE, VERS
 from lifecycle.rollout.course import Course, Goals, Scene, Wanted, new_id
 from lifecycle.rollout.images import find_image, tag_of
 from lifecycle.rollout.lease import hold
-from lifecycle.rollout.ledger import MOST_EVENTS, Event
 from lifecycle.rollout.reads import Reads
 from lifecycle.rollout.refusals import Refusal, as_error
 from lifecycle.rollout.traffic import Traffic
@@ -84,7 +83,7 @@ def roll_out(
             if lease.state and _has_ended(place.store, version, lease.state):
                 lease.forget()
             if not lease.state and _answers_everything(endpoint, image, version):
-                _settle(place, version)
+                _crown(place, model, version.manifest.version)  # a release may have been killed just before it did
                 return None
             goes_on = lease.state is not None and lease.state.get("image") == image
             if not options.again and not goes_on:
@@ -179,11 +178,6 @@ def _answers_everything(endpoint: Endpoint, image: str, version: Version) -> boo
     return main.image == image and labels.items() <= main.labels.items() and main.settings == latest.settings
 
 
-def _settle(place: Place, version: Version) -> None:
-    """Let `champion` name what answers: a release may have been killed just before it did."""
-    _crown(place, version.manifest.model, version.manifest.version)
-
-
 def _check_not_refused(place: Place, version: Version, image: str) -> None:
     if (against := standing(place.store, version, image)) is not None:
         raise as_error(Refusal.REFUSED_BEFORE, _insisting(against), against.reasons)
@@ -254,10 +248,11 @@ def _target(store: Store, endpoint: Endpoint, state: State, to: int | None, mode
     return max(fit, key=lambda one: (state.percent(one.name) == 100, one.name in served, one.created)).name
 
 
-def _events(store: Store, model: str) -> Sequence[Event]:
+def _events(store: Store, model: str) -> Sequence[ledger.Event]:
     """Return what the ledger says was done; nothing where the store does not answer: nobody waits for it to go back."""
     with suppress(StoreError):
-        return [event for event in ledger.read(store, model, MOST_EVENTS).events if event.kind in ("done", "found")]
+        events = ledger.read(store, model, ledger.MOST_EVENTS).events
+        return [event for event in events if event.kind in ("done", "found")]
     return ()
 
 
